@@ -1,0 +1,30 @@
+"""Normalizing flows in torch: layers, the backbones f, the class-conditional heads h, and both together.
+
+Every flow follows one contract. For a bijection z = f(x)::
+
+    z, log_det = flow(x)        # log_det = log |det dz/dx|, shape (n,), nats
+    x = flow.inverse(z)
+
+so that log p(x) = log p(z) + log_det. Tensors are ``(n, channels, height, width)`` for images and
+``(n, channels)`` for vectors; every layer takes both. Nothing here knows scikit-learn or files.
+"""
+
+from flowexpr.flows.glow import Glow
+from flowexpr.flows.heads import ConditionalFlow, GaussianMixture
+from flowexpr.flows.layers import ActNorm, AffineCoupling, FlowStep, InvertibleConv1x1, Split, Squeeze
+from flowexpr.flows.model import FlowModel
+from flowexpr.flows.realnvp import RealNVP
+
+__all__ = [
+    "ActNorm",
+    "AffineCoupling",
+    "ConditionalFlow",
+    "FlowModel",
+    "FlowStep",
+    "GaussianMixture",
+    "Glow",
+    "InvertibleConv1x1",
+    "RealNVP",
+    "Split",
+    "Squeeze",
+]

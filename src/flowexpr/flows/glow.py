@@ -1,0 +1,137 @@
+"""Glow, the backbone f for images: x -> Z = {z_n, ..., z2, z1}, one latent leaving at the end of every block.
+
+References
+----------
+.. [1] Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+   https://arxiv.org/abs/1807.03039
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flowexpr.flows.layers import FlowStep, Split, Squeeze
+from flowexpr.flows.reversible import run_reversibly
+
+
+class Latents(NamedTuple):
+    """What a backbone makes of a batch of n samples.
+
+    Attributes
+    ----------
+    z : tuple of Tensor
+        The latents z1 (the deepest), z2, ..., z_n, each (n, channels, ...).
+    log_prob : Tensor of shape (n,)
+        Log-determinant of the backbone plus the log-density of z2 ... z_n under their learned priors, in nats:
+        all of log p(x|y) but what z1 contributes.
+    """
+
+    z: tuple[Tensor, ...]
+    log_prob: Tensor
+
+
+class Block(nn.Module):
+    """A squeeze and a run of flow steps, all on one resolution."""
+
+    def __init__(
+        self, channels: int, n_flows: int, hidden_channels: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.squeeze = Squeeze()
+        self.steps = nn.ModuleList(
+            FlowStep(4 * channels, hidden_channels, generator=generator) for _ in range(n_flows)
+        )
+        self.reversible = False
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x, log_det = self.squeeze(x)
+        return run_steps(self.steps, x, log_det, reversible=self.reversible)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        for step in reversed(self.steps):
+            z = step.inverse(z)
+        return self.squeeze.inverse(z)
+
+
+def run_steps(steps: nn.ModuleList, x: Tensor, log_det: Tensor, *, reversible: bool) -> tuple[Tensor, Tensor]:
+    """Apply steps one after another, adding to log_det; `reversible` saves memory where a gradient is wanted."""
+    if reversible and torch.is_grad_enabled():
+        z, added = run_reversibly(list(steps), x)
+        return z, log_det + added
+    for step in steps:
+        x, added = step(x)
+        log_det = log_det + added
+    return x, log_det
+
+
+class Glow(nn.Module):
+    """The Glow backbone f [1]_.
+
+    Parameters
+    ----------
+    image_shape : tuple (channels, height, width)
+        Height and width divisible by 2**n_blocks.
+    n_blocks : int, default=4
+        Number of blocks, and so of latents.
+    n_flows : int, default=32
+        Flow steps in a block.
+    hidden_channels : int, default=512
+        Width of the coupling networks.
+    generator : torch.Generator, optional
+        Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        n_blocks: int = 4,
+        n_flows: int = 32,
+        hidden_channels: int = 512,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        if height % 2**n_blocks or width % 2**n_blocks:
+            raise ValueError(
+                f"n_blocks={n_blocks} needs sides divisible by {2**n_blocks}, but the image is {height} x {width}."
+            )
+        self.blocks = nn.ModuleList()
+        self.splits = nn.ModuleList()
+        for block in range(n_blocks):
+            self.blocks.append(Block(channels, n_flows, hidden_channels, generator=generator))
+            if block < n_blocks - 1:
+                self.splits.append(Split(4 * channels))
+                channels = 2 * channels
+        self.z1_shape = (4 * channels, height // 2**n_blocks, width // 2**n_blocks)
+
+    def forward(self, x: Tensor) -> Latents:
+        """Map images (n, C, H, W) to their latents."""
+        log_prob = x.new_zeros(len(x))
+        leaving = []
+        for block, split in zip(self.blocks[:-1], self.splits, strict=True):
+            x, log_det = block(x)
+            x, z, prior = split(x)
+            leaving.append(z)
+            log_prob = log_prob + log_det + prior
+        z1, log_det = self.blocks[-1](x)
+        return Latents((z1, *reversed(leaving)), log_prob + log_det)
+
+    def inverse(self, z: tuple[Tensor, ...]) -> Tensor:
+        """Map latents (z1, z2, ..., z_n) back to images (n, C, H, W)."""
+        x = self.blocks[-1].inverse(z[0])
+        for block, split, leave in zip(
+            reversed(self.blocks[:-1]), reversed(self.splits), z[1:], strict=True
+        ):
+            x = block.inverse(split.inverse(x, leave))
+        return x
+
+    def sample(
+        self, z1: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw images (n, C, H, W) whose deepest latent is z1, the others from their priors."""
+        x = self.blocks[-1].inverse(z1)
+        for block, split in zip(reversed(self.blocks[:-1]), reversed(self.splits), strict=True):
+            x = block.inverse(split.inverse(x, split.sample(x, temperature, generator)))
+        return x

@@ -1,0 +1,136 @@
+"""The class-conditional heads h: z1 -> z'1 given the label, with z'1 standard normal under the true class.
+
+`ConditionalFlow` is the paper's head. `GaussianMixture` is FlowGMM's: one Gaussian a class on z1, which is the
+simplest bijection h(z1, y) = z1 - mean[y].
+
+References
+----------
+.. [1] Atanov et al., "Semi-Conditional Normalizing Flows for Semi-Supervised Learning", 2019,
+   https://arxiv.org/abs/1905.00505
+.. [2] Izmailov et al., "Semi-Supervised Learning with Normalizing Flows", 2020,
+   https://arxiv.org/abs/1912.13025
+"""
+
+import torch
+from torch import Tensor, nn
+
+from flowexpr.flows.layers import FlowStep, standard_normal_log_prob
+
+
+class _Head(nn.Module):
+    """What every head can do once it maps z1 under given classes."""
+
+    n_classes: int
+
+    def log_prob_of_all_classes(self, z1: Tensor) -> Tensor:
+        """Return log p(z1 | y = i) for every class i in one pass, in nats.
+
+        Parameters
+        ----------
+        z1 : Tensor of shape (n, ...)
+            Deepest latents.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (n, n_classes)
+            One column a class.
+        """
+        n = len(z1)
+        y = torch.arange(self.n_classes, device=z1.device).repeat(n)
+        z_prime, log_det = self(z1.repeat_interleave(self.n_classes, 0), y)
+        return (standard_normal_log_prob(z_prime) + log_det).view(n, self.n_classes)
+
+
+class ConditionalFlow(_Head):
+    """A run of conditional flow steps on z1; every coupling network sees the class as one-hot planes.
+
+    Parameters
+    ----------
+    z1_shape : tuple
+        Shape of one deepest latent, (C, H, W) or (C,).
+    n_classes : int
+        Number of classes.
+    n_flows : int, default=4
+        Number of flow steps.
+    hidden_channels : int, default=128
+        Width of the coupling networks.
+    label_only : bool, default=False
+        Zero z1 where it enters the networks: h becomes a class-dependent affine map of z1.
+    generator : torch.Generator, optional
+        Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        z1_shape: tuple[int, ...],
+        n_classes: int,
+        n_flows: int = 4,
+        hidden_channels: int = 128,
+        *,
+        label_only: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        self.steps = nn.ModuleList(
+            FlowStep(
+                z1_shape[0],
+                hidden_channels,
+                kernel_size=3 if len(z1_shape) == 3 else 0,
+                n_classes=n_classes,
+                label_only=label_only,
+                generator=generator,
+            )
+            for _ in range(n_flows)
+        )
+
+    def forward(self, z1: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Map z1 (n, ...) under the class indices y (n,) to z'1 (n, ...) and log |det dh/dz1| (n,)."""
+        log_det = z1.new_zeros(len(z1))
+        for step in self.steps:
+            z1, added = step(z1, y)
+            log_det = log_det + added
+        return z1, log_det
+
+    def inverse(self, z1_prime: Tensor, y: Tensor) -> Tensor:
+        """Map z'1 (n, ...) under the class indices y (n,) back to z1 (n, ...)."""
+        for step in reversed(self.steps):
+            z1_prime = step.inverse(z1_prime, y)
+        return z1_prime
+
+
+class GaussianMixture(_Head):
+    """One Gaussian a class on z1, with identity covariance (FlowGMM [2]_).
+
+    Parameters
+    ----------
+    z1_shape : tuple
+        Shape of one deepest latent, (C, H, W) or (C,).
+    n_classes : int
+        Number of classes.
+    learned : bool, default=False
+        Whether the means are trained; otherwise they stay where they were drawn, from N(0, I), as in [2]_.
+    generator : torch.Generator, optional
+        Source of the means.
+    """
+
+    def __init__(
+        self,
+        z1_shape: tuple[int, ...],
+        n_classes: int,
+        *,
+        learned: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        means = torch.randn(n_classes, *z1_shape, generator=generator)
+        self.means = nn.Parameter(means, requires_grad=learned)
+
+    def forward(self, z1: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Map z1 (n, ...) under the class indices y (n,) to z'1 (n, ...) and log |det dh/dz1| = 0 (n,)."""
+        return z1 - self.means[y], z1.new_zeros(len(z1))
+
+    def inverse(self, z1_prime: Tensor, y: Tensor) -> Tensor:
+        """Map z'1 (n, ...) under the class indices y (n,) back to z1 (n, ...)."""
+        return z1_prime + self.means[y]

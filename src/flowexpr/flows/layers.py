@@ -1,0 +1,296 @@
+"""The layers of Glow: ActNorm, invertible 1x1 convolution, affine coupling, squeeze and split.
+
+One step of flow is ActNorm, then a 1x1 convolution that mixes the channels, then an affine coupling that
+rescales half of the channels by what a small network reads in the other half. A squeeze trades height and
+width for channels; a split sends half of the channels away as a finished latent, whose Gaussian prior is read
+from the half that stays.
+
+References
+----------
+.. [1] Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+   https://arxiv.org/abs/1807.03039
+.. [2] Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017,
+   https://arxiv.org/abs/1605.08803
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flowexpr.flows.networks import CouplingNetwork, Projection
+
+LOG_SCALE_BOUND = 2.0
+"""Largest |log scale| of a coupling: a smooth bound keeps the inverse well conditioned."""
+
+SMALLEST_STD = 1e-2
+"""Channels that vary less than this in the first batch are not scaled up further by ActNorm."""
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def soft_bound(x: Tensor, bound: float) -> Tensor:
+    """Squash x smoothly into (-bound, bound), with slope 1 at zero."""
+    return bound * torch.tanh(x / bound)
+
+
+def sum_over_dims(x: Tensor) -> Tensor:
+    """Sum all but the first dimension: (n, ...) -> (n,)."""
+    return x.flatten(1).sum(1)
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """Log-density of N(0, I) at z, in nats: (n, ...) -> (n,)."""
+    return -0.5 * sum_over_dims(z.square() + LOG_2PI)
+
+
+def _per_channel(parameter: Tensor, x: Tensor) -> Tensor:
+    """View a (C,) parameter so that it broadcasts over x of shape (n, C) or (n, C, H, W)."""
+    return parameter.view(1, -1, *([1] * (x.ndim - 2)))
+
+
+def _n_positions(x: Tensor) -> int:
+    return math.prod(x.shape[2:])
+
+
+class ActNorm(nn.Module):
+    """Scale and shift each channel; the first training batch sets them to zero mean and unit variance [1]_.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C.
+
+    Attributes
+    ----------
+    initialised : Tensor of shape (), bool
+        Whether the first batch has been seen. A buffer, so that it is saved and loaded with the weights.
+    """
+
+    initialised: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("initialised", torch.tensor(False))
+        self._ready = False  # what the buffer says, without asking the device at every step
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._ready:
+            self._initialise(x)
+        z = (x + _per_channel(self.bias, x)) * _per_channel(self.log_scale.exp(), x)
+        return z, (_n_positions(x) * self.log_scale.sum()).expand(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z * _per_channel((-self.log_scale).exp(), z) - _per_channel(self.bias, z)
+
+    @torch.no_grad()
+    def _initialise(self, x: Tensor) -> None:
+        if self.training and not self.initialised:
+            values = x.transpose(0, 1).flatten(1)  # (C, n * positions)
+            self.bias.copy_(-values.mean(1))
+            self.log_scale.copy_(-values.std(1, correction=0).clamp_min(SMALLEST_STD).log())
+            self.initialised.fill_(True)
+        self._ready = bool(self.initialised)
+
+
+class InvertibleConv1x1(nn.Module):
+    """Mix the channels by an invertible matrix W = P L (U + diag(s)), a random rotation at first [1]_.
+
+    The determinant is the product of s, so it costs C operations instead of C**3.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C.
+    generator : torch.Generator, optional
+        Source of the rotation.
+    """
+
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, channels: int, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        rotation = torch.linalg.qr(torch.randn(channels, channels, generator=generator, dtype=torch.float64))[0]
+        p, lower, upper = torch.linalg.lu(rotation)
+        diagonal = upper.diagonal()
+        self.register_buffer("permutation", p.float())
+        self.register_buffer("sign", diagonal.sign().float())
+        self.lower = nn.Parameter(lower.tril(-1).float())
+        self.upper = nn.Parameter(upper.triu(1).float())
+        self.log_diagonal = nn.Parameter(diagonal.abs().log().float())
+
+    def weight(self) -> Tensor:
+        """Return the matrix W, (C, C)."""
+        identity = torch.eye(len(self.sign), dtype=self.sign.dtype, device=self.sign.device)
+        upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
+        return self.permutation @ (self.lower.tril(-1) + identity) @ upper
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return _mix(x, self.weight()), (_n_positions(x) * self.log_diagonal.sum()).expand(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return _mix(z, torch.linalg.inv(self.weight().double()).to(z.dtype))
+
+
+def _mix(x: Tensor, weight: Tensor) -> Tensor:
+    if x.ndim == 2:
+        return F.linear(x, weight)
+    return F.conv2d(x, weight[:, :, None, None])
+
+
+class AffineCoupling(nn.Module):
+    """Scale and shift half of the channels by what a network reads in the other half [2]_.
+
+    With ``n_classes`` the network also sees the class, as constant one-hot planes beside its input (equation 2
+    of the paper). The label is never part of what is transformed, so the layer is a bijection for every class.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C; the first C // 2 are read, the others transformed.
+    hidden_channels : int
+        Width of the network.
+    kernel_size : int
+        3 for images, 0 for vectors.
+    n_classes : int, default=0
+        Number of classes of a conditional coupling; 0 for none.
+    label_only : bool, default=False
+        Let the network see zeros in place of the channels, so that scale and shift depend on the class alone.
+    generator : torch.Generator, optional
+        Source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden_channels: int,
+        kernel_size: int = 3,
+        *,
+        n_classes: int = 0,
+        label_only: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_read = channels // 2
+        self.label_only = label_only
+        self.network = CouplingNetwork(
+            self.n_read,
+            hidden_channels,
+            2 * (channels - self.n_read),
+            kernel_size,
+            n_classes=n_classes,
+            generator=generator,
+        )
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        read, changed = x[:, : self.n_read], x[:, self.n_read :]
+        shift, log_scale = self.shift_and_log_scale(read, y)
+        return torch.cat([read, changed * log_scale.exp() + shift], 1), sum_over_dims(log_scale)
+
+    def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        read, changed = z[:, : self.n_read], z[:, self.n_read :]
+        shift, log_scale = self.shift_and_log_scale(read, y)
+        return torch.cat([read, (changed - shift) * (-log_scale).exp()], 1)
+
+    def shift_and_log_scale(self, read: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what the network makes of the channels that it reads: (n, C - C // 2, ...) twice."""
+        if self.label_only:
+            read = torch.zeros_like(read)
+        shift, log_scale = self.network(read, y).chunk(2, 1)
+        return shift, soft_bound(log_scale, LOG_SCALE_BOUND)
+
+
+class FlowStep(nn.Module):
+    """One step of flow: ActNorm, invertible 1x1 convolution, affine coupling [1]_.
+
+    Takes the parameters of `AffineCoupling`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden_channels: int,
+        kernel_size: int = 3,
+        *,
+        n_classes: int = 0,
+        label_only: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.actnorm = ActNorm(channels)
+        self.conv1x1 = InvertibleConv1x1(channels, generator=generator)
+        self.coupling = AffineCoupling(
+            channels,
+            hidden_channels,
+            kernel_size,
+            n_classes=n_classes,
+            label_only=label_only,
+            generator=generator,
+        )
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_det = self.linear_part(x)
+        z, coupling_log_det = self.coupling(x, y)
+        return z, log_det + coupling_log_det
+
+    def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.linear_part_inverse(self.coupling.inverse(z, y))
+
+    def linear_part(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply ActNorm and the 1x1 convolution, which no network and no class enters."""
+        x, norm_log_det = self.actnorm(x)
+        x, conv_log_det = self.conv1x1(x)
+        return x, norm_log_det + conv_log_det
+
+    def linear_part_inverse(self, x: Tensor) -> Tensor:
+        """Undo `linear_part`."""
+        return self.actnorm.inverse(self.conv1x1.inverse(x))
+
+
+class Squeeze(nn.Module):
+    """Trade space for channels: (n, C, H, W) -> (n, 4C, H/2, W/2), each 2x2 patch becoming 4 channels [2]_."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return F.pixel_unshuffle(x, 2), x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return F.pixel_shuffle(z, 2)
+
+
+class Split(nn.Module):
+    """Send half of the channels away as a latent, with a Gaussian prior learned from the half that stays [1]_.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C, even; C / 2 stay.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.n_stay = channels // 2
+        self.prior = Projection(self.n_stay, 2 * (channels - self.n_stay), kernel_size=3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the part that stays, the latent that leaves, and the latter's log-density (n,) in nats."""
+        stay, leave = x[:, : self.n_stay], x[:, self.n_stay :]
+        mean, log_std = self._mean_and_log_std(stay)
+        normal = (leave - mean) * (-log_std).exp()
+        return stay, leave, standard_normal_log_prob(normal) - sum_over_dims(log_std)
+
+    def inverse(self, stay: Tensor, leave: Tensor) -> Tensor:
+        return torch.cat([stay, leave], 1)
+
+    def sample(self, stay: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
+        """Draw the latent that leaves from its prior given the part that stays; the scale is times `temperature`."""
+        mean, log_std = self._mean_and_log_std(stay)
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
+        return mean + temperature * log_std.exp() * noise
+
+    def _mean_and_log_std(self, stay: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.prior(stay).chunk(2, 1)
+        return mean, soft_bound(log_std, 2 * LOG_SCALE_BOUND)

@@ -1,0 +1,108 @@
+"""The small networks inside the flows: ordinary convolutions (or dense layers), no bijection in them.
+
+A coupling's network is conv3x3 - ReLU - conv1x1 - ReLU - conv3x3 for images and three dense layers for vectors
+(`kernel_size=0`). The last layer starts at zero, so that a new coupling is the identity (Glow, section 3.3).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Projection(nn.Module):
+    """A convolution, or a dense layer where `kernel_size` is 0, that starts at zero or from a given generator.
+
+    Torch's own layers draw their weights from the global generator when they are made; this one never does.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Numbers of channels.
+    kernel_size : int
+        Odd, or 0 for a dense layer on (n, C).
+    bias : bool, default=True
+        Whether to add a bias.
+    generator : torch.Generator, optional
+        Source of the weights (He initialisation); without it they start at zero.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        window = (kernel_size, kernel_size) if kernel_size else ()
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, *window))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        if generator is not None and self.weight.numel():
+            nn.init.kaiming_normal_(self.weight, nonlinearity="relu", generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 2:
+            return F.linear(x, self.weight, self.bias)
+        return F.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
+
+
+class CouplingNetwork(nn.Module):
+    """The network of one coupling, with the class beside its input where there are classes.
+
+    A convolution is linear, so the convolution of the input with one-hot planes beside it is the convolution of
+    the input plus that of the planes; the planes of all classes go through once, whatever the batch.
+
+    Parameters
+    ----------
+    in_channels, hidden_channels, out_channels : int
+        Numbers of channels.
+    kernel_size : int
+        3 for images, 0 for vectors.
+    n_classes : int, default=0
+        Number of one-hot planes; 0 for none.
+    generator : torch.Generator, optional
+        Source of the initial weights; torch's global one is left alone where it is given.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        n_classes: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        generator = torch.default_generator if generator is None else generator
+        self.n_classes = n_classes
+        self.mixed_precision = False
+        pointwise = min(kernel_size, 1)
+        self.first = Projection(in_channels, hidden_channels, kernel_size, generator=generator)
+        self.label = (
+            Projection(n_classes, hidden_channels, kernel_size, bias=False, generator=generator)
+            if n_classes
+            else None
+        )
+        self.second = Projection(hidden_channels, hidden_channels, pointwise, generator=generator)
+        self.last = Projection(hidden_channels, out_channels, kernel_size)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map (n, in_channels, ...) and the class indices y (n,) to (n, out_channels, ...)."""
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
+            hidden = self.first(x)
+            if self.label is not None:
+                hidden = hidden + self._label_maps(x)[y]
+            out = self.last(F.relu_(self.second(F.relu_(hidden))))
+        return out.to(x.dtype)
+
+    def _label_maps(self, x: Tensor) -> Tensor:
+        """Return what the one-hot planes of each class add to the first layer: (n_classes, hidden, ...)."""
+        assert self.label is not None
+        one_hot = torch.eye(self.n_classes, dtype=x.dtype, device=x.device)
+        window = x.shape[2:]
+        planes = one_hot.view(self.n_classes, self.n_classes, *([1] * len(window)))
+        return self.label(planes.expand(self.n_classes, self.n_classes, *window))
