@@ -1,0 +1,11 @@
+"""The errors of flowexpr that scikit-learn and Python have no name for."""
+
+__all__ = ["ModelFileError", "TrainingDivergedError"]
+
+
+class ModelFileError(ValueError):
+    """A model file is truncated, was changed, or was written by a newer flowexpr."""
+
+
+class TrainingDivergedError(RuntimeError):
+    """Too many training steps in a row were not finite; the message names the parameter to change."""

@@ -1,0 +1,166 @@
+"""How arrays become what a flow models, and back: images are quantised, vectors are standardised.
+
+A flow needs a continuous variable. The 2**n_bits levels of a pixel become equal intervals of [-0.5, 0.5); while
+training, a uniform draw places every pixel in its interval, otherwise it stands in the middle, so that
+decoding is rounding down, for encoded and for sampled images alike.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["ImageSignal", "Signal", "VectorSignal", "signal_from_state"]
+
+VECTOR_NOISE = 0.1
+"""Standard deviation of the noise on standardised training vectors: bounds the density of repeated values."""
+
+
+@dataclass(frozen=True)
+class ImageSignal:
+    """Images, flattened to rows of pixels, as a flow models them.
+
+    Parameters
+    ----------
+    shape : tuple (height, width, channels)
+        Shape of an image.
+    input_range : tuple (low, high)
+        What black and white are in the arrays: (0, 255) or (0, 1).
+    n_bits : int
+        Bits kept of a pixel, 1 to 8.
+    dtype : str
+        Numpy name of the arrays' type; decoded images have it.
+    """
+
+    shape: tuple[int, int, int]
+    input_range: tuple[float, float]
+    n_bits: int
+    dtype: str
+
+    kind: ClassVar[str] = "image"
+
+    @property
+    def n_dims(self) -> int:
+        """Number of values of one image, H * W * C."""
+        return math.prod(self.shape)
+
+    @property
+    def log_volume(self) -> float:
+        """What turns a log-density of the flow's variable into log P of the quantised image, in nats."""
+        return -self.n_dims * self.n_bits * math.log(2)
+
+    def pixels(self, rows: NDArray[Any]) -> Tensor:
+        """Return rows (n, H * W * C) as float32 pixels 0 to 255 of shape (n, C, H, W)."""
+        images = torch.from_numpy(np.ascontiguousarray(rows)).view(-1, *self.shape).permute(0, 3, 1, 2)
+        pixels = images.to(torch.float32)
+        if rows.dtype != np.uint8 and self.input_range[1] == 1:
+            pixels = pixels * 255
+        return pixels
+
+    def to_model(self, rows: NDArray[Any]) -> Tensor:
+        """Return the flow's variable for rows (n, H * W * C): (n, C, H, W), every pixel mid-interval."""
+        return self.quantise(self.pixels(rows), 0.5)
+
+    def quantise(self, pixels: Tensor, place: Tensor | float) -> Tensor:
+        """Return the flow's variable for pixels 0 to 255; `place` in [0, 1) is where in its interval each lies."""
+        # One thousandth of a grey level absorbs the rounding of floats such as 3 / 255 * 255 < 3.
+        levels = ((pixels + 1e-3) * 2.0 ** (self.n_bits - 8)).floor().clamp(0, 2**self.n_bits - 1)
+        return (levels + place) * 2.0**-self.n_bits - 0.5
+
+    def training_variable(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the flow's variable for pixels, each at a random place of its interval (dequantisation)."""
+        return self.quantise(pixels, torch.rand(pixels.shape, generator=generator))
+
+    def to_rows(self, x: Tensor) -> NDArray[Any]:
+        """Undo `to_model`: the quantised pixels as rows (n, H * W * C) in the arrays' type and range."""
+        levels = ((x + 0.5) * 2.0**self.n_bits).floor().clamp(0, 2**self.n_bits - 1)
+        pixels = (levels * 2.0 ** (8 - self.n_bits)).permute(0, 2, 3, 1).flatten(1).cpu().numpy()
+        if self.input_range[1] == 1:
+            pixels = pixels / 255
+        return pixels.astype(self.dtype)
+
+    def mirror(self, x: Tensor) -> Tensor:
+        """Flip images (n, C, H, W) left to right."""
+        return x.flip(-1)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `signal_from_state` needs, as JSON holds it."""
+        return {
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "input_range": list(self.input_range),
+            "n_bits": self.n_bits,
+            "dtype": self.dtype,
+        }
+
+
+@dataclass(frozen=True)
+class VectorSignal:
+    """Vectors of features as a flow models them: standardised, in float64 until the last step.
+
+    Parameters
+    ----------
+    mean, scale : tuple of float
+        Of each feature; a constant feature has scale 1.
+    dtype : str
+        Numpy name of the type of the arrays that come back.
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    dtype: str = "float64"
+
+    kind: ClassVar[str] = "vector"
+
+    @classmethod
+    def of(cls, rows: NDArray[Any]) -> "VectorSignal":
+        """Measure the mean and the standard deviation of rows (n, n_features)."""
+        mean = np.mean(rows, axis=0, dtype=np.float64)
+        scale = np.std(rows, axis=0, dtype=np.float64)
+        # A column whose spread is rounding error of its mean is constant.
+        constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
+        return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, scale).tolist()))
+
+    @property
+    def n_dims(self) -> int:
+        """Number of features."""
+        return len(self.mean)
+
+    @property
+    def log_volume(self) -> float:
+        """What turns a log-density of standardised vectors into one in original units, in nats."""
+        return -float(np.sum(np.log(self.scale)))
+
+    def to_model(self, rows: NDArray[Any]) -> Tensor:
+        """Return standardised rows (n, n_features), float64."""
+        return torch.from_numpy((rows.astype(np.float64) - np.array(self.mean)) / np.array(self.scale))
+
+    def training_variable(self, standardised: Tensor, generator: torch.Generator) -> Tensor:
+        """Return standardised vectors with a little Gaussian noise (see VECTOR_NOISE)."""
+        noise = torch.randn(standardised.shape, generator=generator, dtype=standardised.dtype)
+        return standardised + VECTOR_NOISE * noise
+
+    def to_rows(self, x: Tensor) -> NDArray[Any]:
+        """Undo `to_model`."""
+        return (x.double().cpu().numpy() * np.array(self.scale) + np.array(self.mean)).astype(self.dtype)
+
+    def mirror(self, x: Tensor) -> Tensor:
+        """Raise, since a vector has no mirror image."""
+        raise TypeError("a vector has no mirror image.")
+
+    def state(self) -> dict[str, Any]:
+        """Return what `signal_from_state` needs, as JSON holds it."""
+        return {"kind": self.kind, "mean": list(self.mean), "scale": list(self.scale), "dtype": self.dtype}
+
+
+Signal = ImageSignal | VectorSignal
+
+
+def signal_from_state(state: dict[str, Any]) -> Signal:
+    """Rebuild a signal from what its `state` returned."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
+    return {"image": ImageSignal, "vector": VectorSignal}[fields.pop("kind")](**fields)

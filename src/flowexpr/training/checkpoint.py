@@ -1,0 +1,93 @@
+"""Where a training run is kept so that a killed one goes on as if nothing had happened."""
+
+import hashlib
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flowexpr.exceptions import ModelFileError
+from flowexpr.storage import read_tensors, write_atomically, write_tensors
+
+SHORTEST_INTERVAL = 5.0
+"""Seconds between two checkpoints, at least."""
+LARGEST_SHARE = 0.05
+"""Share of the training time that writing checkpoints may take."""
+HASHED_BYTES = 2**24
+"""Bytes of an array that are read at a time for its fingerprint."""
+
+
+def fingerprint(description: Any, *arrays: NDArray[Any] | None) -> str:
+    """Return a hexadecimal digest of a description that JSON can hold and of arrays, read a piece at a time."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=repr).encode())
+    for array in arrays:
+        if array is None:
+            digest.update(b"none")
+            continue
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        if array.dtype.hasobject:
+            digest.update(repr(array.tolist()).encode())
+            continue
+        step = max(1, HASHED_BYTES // max(1, array[:1].nbytes))
+        for start in range(0, len(array), step):
+            digest.update(np.ascontiguousarray(array[start : start + step]).data)
+    return digest.hexdigest()[:32]
+
+
+class Checkpoint:
+    """The files of one training run, in a folder named by the fingerprint of the call.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of all runs; made where it is missing.
+    key : str
+        Fingerprint of this run.
+    """
+
+    def __init__(self, folder: str | Path, key: str) -> None:
+        self.folder = Path(folder) / key
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.state_file = self.folder / "state.safetensors"
+        self.result_file = self.folder / "result.safetensors"
+        self._last_written = time.monotonic()
+        self._cost = 0.0
+
+    def seed(self, drawn: int) -> int:
+        """Return the seed that this run began with; the first call keeps the one it was given."""
+        file = self.folder / "seed.json"
+        if file.exists():
+            return int(json.loads(file.read_text())["seed"])
+        write_atomically(file, json.dumps({"seed": drawn}).encode())
+        return drawn
+
+    def due(self) -> bool:
+        """Tell whether enough time has passed since the last state was written."""
+        waited = time.monotonic() - self._last_written
+        return waited >= max(SHORTEST_INTERVAL, self._cost / LARGEST_SHARE)
+
+    def write(self, tensors: dict[str, Tensor], description: Any) -> None:
+        """Write the state of training, atomically."""
+        began = time.monotonic()
+        write_tensors(self.state_file, tensors, description)
+        self._last_written = time.monotonic()
+        self._cost = self._last_written - began
+
+    def read(self) -> tuple[dict[str, Tensor], Any] | None:
+        """Return the last state written, or None; a damaged one is reported and left aside."""
+        if not self.state_file.exists():
+            return None
+        try:
+            return read_tensors(self.state_file)
+        except ModelFileError as error:
+            warnings.warn(f"training starts again, since its checkpoint cannot be read: {error}", stacklevel=2)
+            return None
+
+    def finish(self) -> None:
+        """Remove the state of training once its result is stored."""
+        self.state_file.unlink(missing_ok=True)

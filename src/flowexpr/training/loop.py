@@ -1,0 +1,359 @@
+"""The training loop: AdamW with a one-cycle schedule, weight averaging, early stopping, resumable at any step.
+
+Everything random in step s of epoch e is drawn from a generator seeded with (seed, e, s), so the state of a
+run is its tensors and counters, and a resumed run repeats an uninterrupted one bit for bit.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from flowexpr._callbacks import EpochCallbacks
+from flowexpr.exceptions import TrainingDivergedError
+from flowexpr.flows.model import FlowModel
+from flowexpr.training.checkpoint import Checkpoint
+from flowexpr.training.data import TrainingData, generator_for
+from flowexpr.training.objective import UNLABELLED, Objective
+
+WARM_UP = 0.1
+"""Share of the steps over which a one-cycle schedule rises to its full learning rate."""
+LARGEST_GRADIENT = 10.0
+"""Gradients are scaled down to this norm."""
+MOST_SKIPPED_IN_A_ROW = 10
+"""Steps without a finite loss and gradient, one after another, that end the training."""
+
+HistoryRow = dict[str, float | int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    Parameters
+    ----------
+    max_epochs : int
+        Passes over the training set, at most.
+    max_steps : int or None
+        Optimiser steps, at most.
+    batch_size : int
+        Rows of a batch.
+    learning_rate : float
+        The highest of the schedule.
+    schedule : {"one-cycle", "constant"}
+        Whether the learning rate rises and falls.
+    weight_decay : float
+        Of AdamW; 0 is Adam.
+    weight_averaging : float
+        Decay of the exponential moving average of the weights; 0 for none.
+    patience : int or None
+        Epochs without a better validation loss before training stops.
+    seed : int
+        Of everything random.
+    dtype : torch.dtype
+        Of the parameters.
+    device : torch.device
+        Where to train.
+    verbose : int
+        1 for a progress bar, 2 for a line an epoch too.
+    """
+
+    max_epochs: int
+    max_steps: int | None
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    weight_averaging: float
+    patience: int | None
+    seed: int
+    dtype: torch.dtype
+    device: torch.device
+    verbose: int = 0
+
+
+class Trainer:
+    """Trains a model; `model` holds the trained weights afterwards, also after an interruption.
+
+    Parameters
+    ----------
+    model : FlowModel
+        Trained in place.
+    objective : Objective
+        What is minimised.
+    data, validation : TrainingData
+        What to train on, and what to watch (None for nothing).
+    plan : Plan
+        How to train.
+    checkpoint : Checkpoint, optional
+        Where to keep the state.
+    callbacks : EpochCallbacks, optional
+        Told of every epoch; training stops where one says so.
+    """
+
+    def __init__(
+        self,
+        model: FlowModel,
+        objective: Objective,
+        data: TrainingData,
+        validation: TrainingData | None,
+        plan: Plan,
+        *,
+        checkpoint: Checkpoint | None = None,
+        callbacks: EpochCallbacks | None = None,
+    ) -> None:
+        self.model = model
+        self.objective = objective
+        self.data = data
+        self.validation = validation
+        self.plan = plan
+        self.checkpoint = checkpoint
+        self.callbacks = callbacks
+        self.n_batches = data.n_batches(plan.batch_size)
+        self.n_steps = plan.max_epochs * self.n_batches
+        if plan.max_steps is not None:
+            self.n_steps = min(self.n_steps, plan.max_steps)
+        self.history: list[HistoryRow] = []
+        self.step = 0
+        self.sums = _EpochSums()
+        self.skipped_in_a_row = 0
+        self.best_loss, self.best_epoch = math.inf, 0
+        self.best: dict[str, Tensor] = {}
+
+    def run(self) -> None:
+        """Train until the steps are done, patience ends, or a callback says stop.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If ten steps in a row have no finite loss or gradient.
+        """
+        self._initialise_actnorm()
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters,
+            lr=self.plan.learning_rate,
+            weight_decay=self.plan.weight_decay,
+            fused=self.plan.device.type in ("cpu", "cuda"),
+        )
+        self.average = self._new_average()
+        self._resume()
+        try:
+            self._train()
+        finally:
+            self._keep_the_best_weights()
+            self.model.eval()
+
+    def _train(self) -> None:
+        bar = tqdm(total=self.n_steps, initial=self.step, disable=not self.plan.verbose, unit="step", desc="fit")
+        with bar:
+            while self.step < self.n_steps:
+                if self._train_epoch(bar):
+                    break
+
+    def _train_epoch(self, bar: tqdm) -> bool:
+        """Train to the end of the epoch (or of the steps); return whether to stop."""
+        plan = self.plan
+        epoch = len(self.history)
+        batches = self.data.epoch(plan.batch_size, generator_for(plan.seed, epoch))
+        self.model.train()
+        if self.callbacks is not None:
+            self.callbacks.begin_epoch()
+        began = time.perf_counter() - self.sums.seconds
+        while self.sums.n_steps < len(batches) and self.step < self.n_steps:
+            self._train_step(epoch, batches[self.sums.n_steps])
+            self.sums.seconds = time.perf_counter() - began
+            bar.update()
+            bar.set_postfix(self.sums.means_of_losses(), refresh=False)
+            if self.checkpoint is not None and self.checkpoint.due():
+                self._write_checkpoint()
+        return self._end_epoch(began, bar)
+
+    def _train_step(self, epoch: int, indices: Any) -> None:
+        plan = self.plan
+        x, y = self.data.batch(indices, generator_for(plan.seed, epoch, self.sums.n_steps, 1))
+        x, y = x.to(plan.device, plan.dtype), y.to(plan.device)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimiser.zero_grad()
+        losses = self.objective(self.model(x), y)
+        losses.total.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
+        finite = bool(torch.isfinite(norm) & torch.isfinite(losses.total.detach()))
+        if finite:
+            self.optimiser.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+        self._count_skipped(finite)
+        self.step += 1
+        self.sums.add(losses, int((y != UNLABELLED).sum()), finite)
+
+    def _learning_rate(self) -> float:
+        if self.plan.schedule == "constant":
+            return self.plan.learning_rate
+        rise = max(1, round(WARM_UP * self.n_steps))
+        if self.step < rise:
+            return self.plan.learning_rate * (self.step + 1) / rise
+        progress = (self.step - rise) / max(1, self.n_steps - rise)
+        return self.plan.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def _count_skipped(self, finite: bool) -> None:
+        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+        if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            raise TrainingDivergedError(
+                f"{self.skipped_in_a_row} training steps in a row had no finite loss or gradient (step {self.step}). "
+                f"Lower learning_rate={self.plan.learning_rate:g} (a third of it, say), and look for extreme "
+                "values in X."
+            )
+
+    def _end_epoch(self, began: float, bar: tqdm) -> bool:
+        row: HistoryRow = {
+            "epoch": len(self.history) + 1,
+            "steps": self.step,
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            **self.sums.means(),
+            "skipped_steps": self.sums.n_skipped,
+        }
+        if self.validation is not None:
+            row |= self._validate(self.validation)
+        row["seconds"] = time.perf_counter() - began
+        self.history.append(row)
+        self.sums = _EpochSums()
+        if self.plan.verbose > 1:
+            bar.write(" ".join(f"{name}={value:.4g}" for name, value in row.items()))
+        stop = self._out_of_patience(row)
+        if self.callbacks is not None:
+            stop |= self.callbacks.end_epoch()
+        return stop
+
+    def _validate(self, data: TrainingData) -> HistoryRow:
+        model = self.averaged_model().eval()
+        sums = _EpochSums()
+        with torch.inference_mode():
+            for indices in data.in_order(4 * self.plan.batch_size):
+                x, y = data.batch(indices, None)
+                x, y = x.to(self.plan.device, self.plan.dtype), y.to(self.plan.device)
+                sums.add(self.objective(model(x), y), len(y), True, weight=len(y))
+        self.model.train()
+        return {f"val_{name}": value for name, value in sums.means().items()}
+
+    def _out_of_patience(self, row: HistoryRow) -> bool:
+        if self.plan.patience is None:
+            return False
+        loss = row["val_bits_per_dim"] + self.objective.class_loss_weight * row["val_class_loss"]
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, int(row["epoch"])
+            self.best = {name: t.clone() for name, t in self.averaged_model().state_dict().items()}
+        return row["epoch"] - self.best_epoch >= self.plan.patience
+
+    @torch.no_grad()
+    def _initialise_actnorm(self) -> None:
+        """Let ActNorm see one batch before anything is counted, averaged or compared."""
+        plan = self.plan
+        first = self.data.epoch(plan.batch_size, generator_for(plan.seed, 0))[0]
+        x, _ = self.data.batch(first, generator_for(plan.seed, 0, 0, 1))
+        self.model.train()
+        self.model(x.to(plan.device, plan.dtype))
+
+    def _new_average(self) -> AveragedModel | None:
+        decay = self.plan.weight_averaging
+        if not decay:
+            return None
+
+        def update(averaged: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
+            n = float(n_averaged)
+            # A short memory at first, so that the start is forgotten (the bias correction of an average).
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+        return AveragedModel(self.model, multi_avg_fn=update)
+
+    def averaged_model(self) -> FlowModel:
+        """Return the model with the averaged weights, or the trained one where nothing is averaged."""
+        return self.model if self.average is None else self.average.module
+
+    @torch.no_grad()
+    def _keep_the_best_weights(self) -> None:
+        best = self.best or (self.averaged_model().state_dict() if self.step and self.average else {})
+        if best:
+            self.model.load_state_dict(best)
+
+    def _write_checkpoint(self) -> None:
+        assert self.checkpoint is not None
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
+        tensors |= {f"best.{name}": t for name, t in self.best.items()}
+        for index, values in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": t for name, t in values.items()}
+        description = {
+            "step": self.step,
+            "history": self.history,
+            "sums": vars(self.sums),
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "best_loss": self.best_loss if self.best else None,
+            "best_epoch": self.best_epoch,
+        }
+        self.checkpoint.write({name: t.clone() for name, t in tensors.items()}, description)
+
+    def _resume(self) -> None:
+        stored = self.checkpoint.read() if self.checkpoint is not None else None
+        if stored is None:
+            return
+        tensors, description = stored
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "best": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        if self.average is not None:
+            self.average.load_state_dict(parts["average"])
+        self.best = {name: tensor.to(self.plan.device) for name, tensor in parts["best"].items()}
+        optimiser_state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimiser"].items():
+            index, _, field = name.partition(".")
+            optimiser_state.setdefault(int(index), {})[field] = tensor
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": optimiser_state, "param_groups": groups})
+        self.step = description["step"]
+        self.history = description["history"]
+        self.sums = _EpochSums(**description["sums"])
+        self.skipped_in_a_row = description["skipped_in_a_row"]
+        self.best_loss = math.inf if description["best_loss"] is None else description["best_loss"]
+        self.best_epoch = description["best_epoch"]
+
+
+@dataclass
+class _EpochSums:
+    """Running sums of an epoch; the losses are summed over finite steps alone."""
+
+    n_steps: int = 0
+    n_skipped: int = 0
+    weight: float = 0.0
+    bits_per_dim: float = 0.0
+    class_loss: float = 0.0
+    n_correct: int = 0
+    n_labelled: int = 0
+    seconds: float = 0.0
+
+    def add(self, losses: Any, n_labelled: int, finite: bool, *, weight: float = 1.0) -> None:
+        self.n_steps += 1
+        if not finite:
+            self.n_skipped += 1
+            return
+        self.weight += weight
+        self.bits_per_dim += weight * losses.bits_per_dim.item()
+        self.class_loss += weight * losses.class_loss.item()
+        self.n_correct += int(losses.n_correct)
+        self.n_labelled += n_labelled
+
+    def means_of_losses(self) -> dict[str, float]:
+        weight = self.weight or math.nan
+        return {"bits_per_dim": self.bits_per_dim / weight, "class_loss": self.class_loss / weight}
+
+    def means(self) -> HistoryRow:
+        return {**self.means_of_losses(), "accuracy": self.n_correct / (self.n_labelled or math.nan)}
