@@ -1,0 +1,614 @@
+"""FlowExpressionClassifier: parameters, validation, and scikit-learn's contract; the mathematics is in `flows`."""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
+from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from flowexpr import persistence
+from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
+from flowexpr.fitting import build_module, run_fit
+from flowexpr.inference import Predictor
+from flowexpr.inputs import as_array, as_rows, check_pixels, image_shape_of, mark_unlabelled
+from flowexpr.parameters import check_parameters, resolve_device
+
+__all__ = ["FlowExpressionClassifier"]
+
+
+class FlowExpressionClassifier(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
+):
+    """A normalizing flow that classifies images or vectors by Bayes' rule on exact likelihoods.
+
+    A Glow backbone f maps an image to latents z1 (the deepest), z2, ...; a small class-conditional flow h maps
+    z1 to z'1. Together they give log p(x | y = i) of every class, and the prediction is the class with the
+    largest log p(x | y = i) + log p(y = i) [1]_. Vectors (2-D X) go through RealNVP instead.
+
+    Parameters
+    ----------
+    backbone : {"glow", "realnvp"}, default=None
+        The flow f; None takes Glow for images and RealNVP for vectors.
+    head : {"conditional", "gmm"}, default="conditional"
+        The flow h on z1: the paper's conditional flow, or one Gaussian a class (FlowGMM [2]_).
+    image_shape : tuple, default=None
+        (H, W) or (H, W, C) of images that come as flat rows; not needed for X of shape (n, H, W[, C]).
+    n_blocks : int or "auto", default="auto"
+        Blocks of Glow. "auto" is the smallest n with max(H, W) / 2**n <= 4, else the largest that divides both.
+    n_flows : int, default=4
+        Flow steps in a block (in all, for RealNVP).
+    hidden_channels : int, default=128
+        Width of the coupling networks of f.
+    head_n_flows, head_hidden_channels : int, default=4, 128
+        Flow steps of h and the width of their networks.
+    gmm_means : {"random", "learned"}, default="random"
+        Means of the "gmm" head: fixed where they were drawn, as in [2]_, or trained.
+    class_loss_weight : float, default=3.0
+        lambda of equation 6: weight of the cross-entropy (nats) against -log p(x|y) (bits/dim). 0.3 in the paper.
+    class_prior : {"empirical", "uniform"} or array of shape (n_classes,), default="empirical"
+        p(y), in the order of the sorted labels.
+    class_weight : dict or "balanced", default=None
+        Weight of every class in the cross-entropy and in the effective prior.
+    unlabeled : object, default=None
+        The label that means "no label"; such rows enter through -log sum_y p(x|y) p(y).
+    n_bits : int, default=5
+        Bits kept of every pixel, 1 to 8.
+    augment : bool or callable, default=True
+        Random mirroring, small affine changes, light and erasing of training images; or a function
+        ``(images, generator) -> images`` of float32 arrays (n, H, W, C) within 0..255. Vectors are never changed.
+    label_smoothing : float, default=0.1
+        Share of the target spread over all classes in the cross-entropy.
+    weight_averaging : float, default=0.99
+        Decay of the moving average of the weights, which predicts; 0 for none.
+    max_epochs : int, default=30
+        Passes over the training set, at most.
+    max_steps : int, default=None
+        Optimiser steps, at most; None for no limit of its own.
+    batch_size : int, default=32
+        Rows of a batch; with unlabelled rows, half of them are labelled.
+    learning_rate : float, default=1e-3
+        Highest learning rate of AdamW.
+    schedule : {"one-cycle", "constant"}, default="one-cycle"
+        Whether the learning rate rises over the first tenth of the steps and then falls to zero.
+    weight_decay : float, default=1e-4
+        Of AdamW; 0 is Adam.
+    validation_fraction : float, default=None
+        Share of the labelled rows (or of the groups, where `fit` gets them) held out and watched.
+    patience : int, default=None
+        Stop after so many epochs without a better validation loss, and keep the best weights.
+    device : str, default="auto"
+        Torch device; "auto" is a CUDA GPU where there is one.
+    precision : {"auto", "mixed", "float32", "float64"}, default="auto"
+        "mixed" computes the networks of f in bfloat16. "auto" is "mixed" for images where the hardware has
+        bfloat16, else "float32".
+    memory : {"auto", "store", "reversible"}, default="auto"
+        Store activations for the gradient, or recompute them by inverting the flow; "auto" stores up to 4 GiB.
+    mirror_average : bool, default=True
+        Average decisions over an image and its mirror image. Vectors have none.
+    calibrate : {"temperature"}, default=None
+        Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees.
+    zero_z1 : bool, default=False
+        Zero z1 where it enters the networks of h, so that classes differ by an affine map of z1 alone (the
+        paper's model for morphs).
+    checkpoint_dir : path-like, default=None
+        Folder in which a killed `fit` is kept, to go on when the same call is made again.
+    warm_start : bool, default=False
+        Go on from the fitted weights instead of starting anew.
+    verbose : int, default=0
+        1 shows a progress bar, 2 a line an epoch too.
+    random_state : int, RandomState instance or None, default=None
+        Source of everything random. An int gives the same result every time on the same machine.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted labels.
+    n_features_in_ : int
+        Values of one sample, H * W * C for images.
+    image_shape_ : tuple (H, W, C) or None
+        Shape of an image; None for vectors.
+    sample_shape_ : tuple
+        Shape of one sample as it was given to `fit`; `decode`, `sample` and `morph` return it.
+    input_range_ : tuple (low, high) or None
+        What black and white are in X: (0, 255) or (0, 1); None for vectors.
+    log_prior_ : ndarray of shape (n_classes,)
+        Effective log p(y), `class_weight` included.
+    temperature_ : float
+        Divides the log-likelihoods in decisions; 1 unless calibrated.
+    precision_, memory_, device_ : str
+        What "auto" became.
+    n_threads_ : int
+        Threads of torch during `fit`.
+    n_blocks_ : int or None
+        Blocks of Glow.
+    n_parameters_ : int
+        Number of trained numbers.
+    history_ : list of dict
+        A row an epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy, skipped_steps, seconds, and
+        val_* of the first three losses where a validation set was held out.
+    n_steps_ : int
+        Optimiser steps done.
+    validation_ : {"none", "random", "by group"}
+        How the validation set was split off.
+    class_latents_ : list of ndarray of shape (n_classes, ...)
+        Mean of every latent z1, z2, ... by class, over at most 256 training samples each.
+    module_ : torch.nn.Module
+        The trained flow.
+
+    Notes
+    -----
+    Decisions use ``mean over views of log p(x | y = i) / temperature_ + log_prior_``, the views being the image and,
+    with `mirror_average`, its mirror image.
+
+    References
+    ----------
+    .. [1] Aathreya & Canavan, "Expression Recognition using a Flow-based Latent-space Representation".
+    .. [2] Izmailov et al., "Semi-Supervised Learning with Normalizing Flows", 2020,
+       https://arxiv.org/abs/1912.13025
+
+    Examples
+    --------
+    >>> from flowexpr import FlowExpressionClassifier
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = FlowExpressionClassifier(random_state=0).fit(X, y)
+    >>> clf.predict_proba(X[:1]).shape
+    (1, 3)
+    >>> clf.score(X, y) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str | None = None,
+        head: str = "conditional",
+        image_shape: tuple[int, ...] | None = None,
+        n_blocks: int | str = "auto",
+        n_flows: int = 4,
+        hidden_channels: int = 128,
+        head_n_flows: int = 4,
+        head_hidden_channels: int = 128,
+        gmm_means: str = "random",
+        class_loss_weight: float = 3.0,
+        class_prior: Any = "empirical",
+        class_weight: Any = None,
+        unlabeled: Any = None,
+        n_bits: int = 5,
+        augment: Any = True,
+        label_smoothing: float = 0.1,
+        weight_averaging: float = 0.99,
+        max_epochs: int = 30,
+        max_steps: int | None = None,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        schedule: str = "one-cycle",
+        weight_decay: float = 1e-4,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        memory: str = "auto",
+        mirror_average: bool = True,
+        calibrate: str | None = None,
+        zero_z1: bool = False,
+        checkpoint_dir: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.backbone = backbone
+        self.head = head
+        self.image_shape = image_shape
+        self.n_blocks = n_blocks
+        self.n_flows = n_flows
+        self.hidden_channels = hidden_channels
+        self.head_n_flows = head_n_flows
+        self.head_hidden_channels = head_hidden_channels
+        self.gmm_means = gmm_means
+        self.class_loss_weight = class_loss_weight
+        self.class_prior = class_prior
+        self.class_weight = class_weight
+        self.unlabeled = unlabeled
+        self.n_bits = n_bits
+        self.augment = augment
+        self.label_smoothing = label_smoothing
+        self.weight_averaging = weight_averaging
+        self.max_epochs = max_epochs
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.device = device
+        self.precision = precision
+        self.memory = memory
+        self.mirror_average = mirror_average
+        self.calibrate = calibrate
+        self.zero_z1 = zero_z1
+        self.checkpoint_dir = checkpoint_dir
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @with_callbacks
+    def fit(self, X: ArrayLike, y: ArrayLike, *, groups: ArrayLike | None = None) -> Self:
+        """Train the flow.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, H, W), (n, H, W, C) or (n, n_features)
+            Images, uint8 or floats within 0..1 or 0..255 (a memmap is read a batch at a time); or vectors.
+        y : array-like of shape (n,)
+            Labels: strings, integers or booleans.
+        groups : array-like of shape (n,), default=None
+            The subject of every row. Used only to hold out whole subjects for validation and calibration.
+
+        Returns
+        -------
+        self : FlowExpressionClassifier
+            Fitted, also after Ctrl-C, which is raised again.
+
+        Raises
+        ------
+        ValueError
+            If X, y, groups or a parameter is not what it must be; before any training.
+        TrainingDivergedError
+            If ten training steps in a row are not finite.
+        """
+        check_parameters(self.get_params(deep=False))
+        given_shape = np.shape(as_array(X))
+        image_shape = image_shape_of(given_shape, self.image_shape)
+        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
+        self.image_shape_, self.sample_shape_ = image_shape, given_shape[1:]
+        run_fit(self, rows, labels, groups, X)
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the most probable label of every sample.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n,)
+            Labels.
+        """
+        most_probable = self._logits(X).argmax(1)
+        return self.classes_[most_probable]
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return p(y = i | x), the softmax of the decision logits.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes)
+            Rows sum to 1; columns in the order of `classes_`.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return log p(y = i | x), nats.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n, n_classes)
+            Columns in the order of `classes_`.
+        """
+        logits = self._logits(X)
+        return logits - logsumexp(logits, axis=1, keepdims=True)
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy on labelled samples; rows whose label equals `unlabeled` are left out.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+        y : array-like of shape (n,)
+            True labels.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        accuracy : float
+            Share of right predictions.
+        """
+        missing = mark_unlabelled(np.asarray(y), self.unlabeled)
+        if not missing.any():
+            return super().score(X, y, sample_weight)
+        weight = None if sample_weight is None else np.asarray(sample_weight)[~missing]
+        return super().score(np.asarray(X)[~missing], np.asarray(y)[~missing], weight)
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Return z'1 under the predicted class, flattened.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        z1_prime : ndarray of shape (n, d), float32
+            d is the number of values of z1; `get_feature_names_out` names them.
+        """
+        rows = self._rows(X)
+        return self._predictor().latents(rows).z1_prime.reshape(len(rows), -1)
+
+    def class_log_likelihood(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return log p(x | y = i) of the samples as given (equation 2), nats.
+
+        For images this is the log probability of the quantised image; for vectors the log-density in the original
+        units.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n, n_classes)
+            Columns in the order of `classes_`.
+        """
+        rows = self._rows(X)
+        return self._predictor().class_log_likelihood(rows)
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return log p(x) = log sum_i p(x | y = i) p(y = i) of the samples as given, nats.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n,)
+            See `class_log_likelihood` for what it is a density or probability of.
+        """
+        return logsumexp(self.class_log_likelihood(X) + self.log_prior_, axis=1)
+
+    def bits_per_dim(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return -log2 p(x) divided by the number of values of a sample; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        bits_per_dim : ndarray of shape (n,)
+            Bits per dimension.
+        """
+        return -self.score_samples(X) / (self.n_features_in_ * np.log(2))
+
+    def encode(self, X: ArrayLike, y: Any = None) -> Bunch:
+        """Return every latent of the samples, by name.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples; no noise is added.
+        y : label or array-like of shape (n,), default=None
+            The class under which z'1 is taken; None takes the predicted one.
+
+        Returns
+        -------
+        latents : Bunch
+            ``z1`` (the deepest), ``z1_prime``, ``z2``, ... of shape (n, h, w, c) (vectors: (n, n_features)), float32;
+            ``y``, the labels of ``z1_prime``.
+        """
+        rows = self._rows(X)
+        indices = None if y is None else self._class_indices(y, len(rows))
+        found = self._predictor().latents(rows, indices)
+        named = {f"z{i + 1}": level for i, level in enumerate(found.z)}
+        return Bunch(z1_prime=found.z1_prime, y=self.classes_[found.y], **named)
+
+    def decode(self, latents: Mapping[str, Any]) -> NDArray[Any]:
+        """Return the samples that have given latents: the exact inverse of `encode`.
+
+        Parameters
+        ----------
+        latents : mapping
+            As `encode` returns it. Where ``z1`` is missing it is made from ``z1_prime`` and ``y``.
+
+        Returns
+        -------
+        X : ndarray
+            In the shape and type of the training X; images are quantised to `n_bits`.
+        """
+        check_is_fitted(self)
+        predictor = self._predictor()
+        names = [f"z{i + 1}" for i in range(len(self.class_latents_))]
+        given = dict(latents)
+        if "z1" not in given and {"z1_prime", "y"} <= given.keys():
+            z1_prime = np.asarray(given["z1_prime"], dtype=np.float32)
+            given["z1"] = predictor.z1_from_prime(z1_prime, self._class_indices(given["y"], len(z1_prime)))
+        levels = []
+        for name, mean in zip(names, self.class_latents_, strict=True):
+            if name not in given:
+                raise ValueError(
+                    f"latents were expected to hold {', '.join(names)}, but {name} is missing (given: "
+                    f"{', '.join(given)}). Pass what `encode` returned; z1 may be left out beside z1_prime and y."
+                )
+            level = np.asarray(given[name], dtype=np.float32)
+            if level.shape[1:] != mean.shape[1:]:
+                raise ValueError(
+                    f"{name} was expected to have shape (n, {', '.join(map(str, mean.shape[1:]))}), but has "
+                    f"{level.shape}. Pass what `encode` returned."
+                )
+            levels.append(level)
+        return self._shaped(predictor.decode(levels))
+
+    def sample(
+        self, n_samples: int = 1, y: Any = None, *, temperature: float = 1.0, random_state: Any = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Draw new samples from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        y : label or array-like of shape (n_samples,), default=None
+            Their classes; None draws them from the prior.
+        temperature : float, default=1.0
+            Scale of every Gaussian; below 1 the samples are more typical and less varied.
+        random_state : int, RandomState instance or None, default=None
+            Source of the draws; None uses the estimator's.
+
+        Returns
+        -------
+        X : ndarray
+            Samples, in the shape and type of the training X.
+        y : ndarray of shape (n_samples,)
+            Their labels.
+        """
+        check_is_fitted(self)
+        if n_samples < 1 or temperature < 0:
+            raise ValueError(
+                f"n_samples of at least 1 and temperature of at least 0 were expected, but came n_samples={n_samples}, "
+                f"temperature={temperature}."
+            )
+        random = check_random_state(self.random_state if random_state is None else random_state)
+        if y is None:
+            prior = np.exp(self.log_prior_)
+            indices = random.choice(len(self.classes_), n_samples, p=prior / prior.sum())
+        else:
+            indices = self._class_indices(y, n_samples)
+        generator = torch.Generator().manual_seed(int(random.randint(2**31)))
+        rows = self._predictor().sample(indices.astype(np.int64), temperature, generator)
+        return self._shaped(rows), self.classes_[indices]
+
+    def morph(self, X: ArrayLike, to: Any, from_: Any = None, *, strength: float = 1.0) -> NDArray[Any]:
+        """Move samples towards a class by latent averages, keeping what else is in them.
+
+        Every latent z of a sample becomes z + strength * (mean z of class `to` - mean z of class `from_`).
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Where to start: neutral faces of the same people, say.
+        to : label or array-like of shape (n,)
+            The class to move to.
+        from_ : label or array-like of shape (n,), default=None
+            The class to move away from; None is the average of all classes but `to`, as in the paper.
+        strength : float, default=1.0
+            How far; 0 gives the quantised samples back.
+
+        Returns
+        -------
+        X : ndarray
+            In the shape and type of the training X.
+        """
+        rows = self._rows(X)
+        target = self._class_indices(to, len(rows))
+        origin = None if from_ is None else self._class_indices(from_, len(rows))
+        predictor = self._predictor()
+        moved = []
+        for level, mean in zip(predictor.latents(rows, target).z, self.class_latents_, strict=True):
+            others = (mean.sum(0) - mean) / (len(mean) - 1)
+            start = others[target] if origin is None else mean[origin]
+            moved.append(level + np.float32(strength) * (mean[target] - start))
+        return self._shaped(predictor.decode(moved))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; written whole or not at all.
+        """
+        check_is_fitted(self)
+        persistence.save(self, path)
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of trained numbers."""
+        return sum(p.numel() for p in self.module_.parameters() if p.requires_grad)
+
+    @property
+    def _n_features_out(self) -> int:
+        return math.prod(self.module_.backbone.z1_shape)
+
+    def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
+        rows = self._rows(X)
+        return self._predictor().decision_logits(rows)
+
+    def _rows(self, X: ArrayLike) -> NDArray[Any]:
+        """Validate samples to predict on."""
+        check_is_fitted(self)
+        rows = validate_data(self, as_rows(X, self.image_shape_), dtype="numeric", reset=False)
+        if self.input_range_ is not None:
+            check_pixels(rows, self.input_range_)
+        return rows
+
+    def _class_indices(self, y: Any, n: int) -> NDArray[np.int64]:
+        labels = np.broadcast_to(np.asarray(y), (n,)) if np.ndim(y) == 0 else np.asarray(y)
+        if labels.shape != (n,):
+            raise ValueError(f"one label or {n} were expected, but came an array of shape {labels.shape}.")
+        unknown = sorted(set(labels.tolist()) - set(self.classes_.tolist()), key=str)
+        if unknown:
+            raise ValueError(f"unknown label {unknown[0]!r}. Pass one of {self.classes_.tolist()}.")
+        return np.searchsorted(self.classes_, labels).astype(np.int64)
+
+    def _predictor(self) -> Predictor:
+        return Predictor(
+            self.module_,
+            self.signal_,
+            self.log_prior_,
+            temperature=self.temperature_,
+            mirror=self.mirror_average,
+            device=resolve_device(self.device),
+        )
+
+    def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return rows.reshape(len(rows), *self.sample_shape_)
+
+    def _build_module(self) -> None:
+        """Make an untrained module of the fitted shapes; its weights are loaded afterwards."""
+        self.module_ = build_module(self, torch.Generator().manual_seed(0)).eval()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickling, its tensors on the CPU."""
+        state = dict(super().__getstate__())
+        module = state.get("module_")
+        if module is not None and next(module.parameters()).device.type != "cpu":
+            state["module_"] = persistence.copy_to_cpu(module)
+        return state
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether training is done, or was interrupted by Ctrl-C; not whether it has begun."""
+        return hasattr(self, "n_steps_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that z'1 is float32 whatever came in."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,382 @@
+"""The steps of `fit` after validation: signal, prior, module, held-out rows, training, and what follows it."""
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from flowexpr import persistence
+from flowexpr._callbacks import EpochCallbacks
+from flowexpr.calibration import fit_temperature
+from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
+from flowexpr.inputs import find_input_range, split_labels
+from flowexpr.parameters import choose_n_blocks, resolve_device, resolve_memory, resolve_precision
+from flowexpr.signals import ImageSignal, VectorSignal
+from flowexpr.training.checkpoint import Checkpoint, fingerprint
+from flowexpr.training.data import TrainingData
+from flowexpr.training.loop import Plan, Trainer
+from flowexpr.training.objective import UNLABELLED, Objective
+
+if TYPE_CHECKING:
+    from flowexpr.classifier import FlowExpressionClassifier
+
+__all__ = ["build_module", "run_fit"]
+
+CALIBRATION_FRACTION = 0.1
+"""Share of the rows held out for calibration where `validation_fraction` is None."""
+
+SAMPLES_PER_CLASS_MEAN = 256
+"""Training samples of a class whose latents are averaged for morphs, at most."""
+
+
+def run_fit(
+    estimator: "FlowExpressionClassifier",
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    groups: Any,
+    X: Any,
+) -> None:
+    """Train an estimator on validated rows, and set its fitted attributes.
+
+    Parameters
+    ----------
+    estimator : FlowExpressionClassifier
+        Its parameters are valid.
+    rows : ndarray of shape (n, n_features)
+        Samples.
+    labels : ndarray of shape (n,)
+        Labels, `estimator.unlabeled` among them.
+    groups : array-like of shape (n,) or None
+        The subject of every row.
+    X : array-like
+        The samples as they were given, for callbacks.
+    """
+    groups = _check_groups(groups, rows)
+    previous = _previous_fit(estimator)
+    vars(estimator).pop("n_steps_", None)  # not fitted until training is done, whatever an earlier fit left
+    estimator.classes_, y = split_labels(labels, estimator.unlabeled)
+    _set_signal(estimator, rows)
+    _set_prior(estimator, y)
+    _resolve(estimator)
+    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+    checkpoint = _checkpoint(estimator, previous, rows, labels, groups, seed)
+    if checkpoint is not None:
+        seed = checkpoint.seed(seed)
+        if checkpoint.result_file.exists():
+            persistence.load_into(estimator, checkpoint.result_file)
+            return
+    estimator.seed_ = seed
+    training, held_out = _split(estimator, rows, y, groups)
+    estimator.module_ = _initial_module(estimator, previous)
+    _train(estimator, training, held_out, checkpoint, X, labels)
+    if checkpoint is not None:
+        persistence.save(estimator, checkpoint.result_file)
+        checkpoint.finish()
+
+
+def build_module(estimator: "FlowExpressionClassifier", generator: torch.Generator) -> FlowModel:
+    """Return an untrained flow for the fitted shapes of an estimator, on its device and in its precision."""
+    backbone: Glow | RealNVP
+    sizes = (estimator.n_flows, estimator.hidden_channels)
+    if isinstance(estimator.signal_, ImageSignal):
+        height, width, channels = estimator.signal_.shape
+        backbone = Glow((channels, height, width), estimator.n_blocks_, *sizes, generator=generator)
+    else:
+        backbone = RealNVP(estimator.n_features_in_, *sizes, generator=generator)
+    z1_shape, n_classes = backbone.z1_shape, len(estimator.classes_)
+    head: ConditionalFlow | GaussianMixture
+    if estimator.head == "gmm":
+        learned = estimator.gmm_means == "learned"
+        head = GaussianMixture(z1_shape, n_classes, learned=learned, generator=generator)
+    else:
+        head = ConditionalFlow(
+            z1_shape,
+            n_classes,
+            estimator.head_n_flows,
+            estimator.head_hidden_channels,
+            label_only=estimator.zero_z1,
+            generator=generator,
+        )
+    model = FlowModel(backbone, head)
+    model.set_mixed_precision(estimator.precision_ == "mixed")
+    model.set_reversible(estimator.memory_ == "reversible")
+    dtype = torch.float64 if estimator.precision_ == "float64" else torch.float32
+    model = model.to(torch.device(estimator.device_), dtype)
+    return model.to(memory_format=torch.channels_last) if estimator.signal_.kind == "image" else model
+
+
+def _check_groups(groups: Any, rows: NDArray[Any]) -> NDArray[Any] | None:
+    if groups is None:
+        return None
+    groups = column_or_1d(groups)
+    try:
+        check_consistent_length(rows, groups)
+    except ValueError as error:
+        raise ValueError(
+            f"groups was expected to have one entry a sample ({len(rows)}), but has {len(groups)}. "
+            "Pass the subject of every sample."
+        ) from error
+    return groups
+
+
+def _previous_fit(estimator: "FlowExpressionClassifier") -> dict[str, Any] | None:
+    """Return what a warm start goes on from, or None."""
+    if not estimator.warm_start or not hasattr(estimator, "n_steps_"):
+        return None
+    names = ("module_", "classes_", "signal_", "n_blocks_")
+    return {name: getattr(estimator, name) for name in names}
+
+
+def _set_signal(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> None:
+    image_shape = estimator.image_shape_
+    backbone = estimator.backbone or ("realnvp" if image_shape is None else "glow")
+    if backbone == "glow" and image_shape is None:
+        raise ValueError(
+            "backbone='glow' needs images, but X is 2-D and image_shape=None. Pass X of shape (n, H, W[, C]), "
+            "image_shape=(H, W, C), or backbone=None."
+        )
+    dtype = rows.dtype.name if rows.dtype.kind in "fui" else "float64"
+    if backbone == "glow" and image_shape is not None:
+        estimator.n_blocks_ = choose_n_blocks(estimator.n_blocks, *image_shape[:2])
+        estimator.input_range_ = find_input_range(rows)
+        estimator.signal_ = ImageSignal(image_shape, estimator.input_range_, int(estimator.n_bits), dtype)
+    else:
+        estimator.n_blocks_ = None
+        estimator.input_range_ = None
+        estimator.signal_ = VectorSignal.of(rows)
+
+
+def _set_prior(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> None:
+    n_classes = len(estimator.classes_)
+    counts = np.bincount(y[y != UNLABELLED], minlength=n_classes)
+    if isinstance(estimator.class_prior, str):
+        prior = counts / counts.sum() if estimator.class_prior == "empirical" else np.full(n_classes, 1 / n_classes)
+    else:
+        prior = np.asarray(estimator.class_prior, dtype=np.float64)
+        if prior.shape != (n_classes,) or (prior <= 0).any() or not math.isclose(prior.sum(), 1, abs_tol=1e-6):
+            raise ValueError(
+                f"class_prior was expected to hold {n_classes} positive probabilities that sum to 1 (one for each of "
+                f"{estimator.classes_.tolist()}), but is {prior.tolist()} with sum {prior.sum():g}."
+            )
+    weighted = prior * _class_weights(estimator, y)
+    estimator.log_prior_ = np.log(weighted / weighted.sum())
+
+
+def _class_weights(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> NDArray[np.float64]:
+    labels = estimator.classes_[y[y != UNLABELLED]]
+    return compute_class_weight(estimator.class_weight, classes=estimator.classes_, y=labels).astype(np.float64)
+
+
+def _resolve(estimator: "FlowExpressionClassifier") -> None:
+    """Set what the "auto" parameters become."""
+    device = resolve_device(estimator.device)
+    is_image = isinstance(estimator.signal_, ImageSignal)
+    estimator.device_ = str(device)
+    estimator.precision_ = resolve_precision(estimator.precision, device, is_image=is_image)
+    estimator.memory_ = resolve_memory(estimator.memory, _activation_bytes(estimator))
+    estimator.n_threads_ = torch.get_num_threads()
+    estimator.temperature_ = 1.0
+
+
+def _activation_bytes(estimator: "FlowExpressionClassifier") -> int:
+    """Estimate what a training step stores for its gradient: three hidden layers a coupling, and its channels."""
+    if not isinstance(estimator.signal_, ImageSignal):
+        return 4 * estimator.batch_size * estimator.n_flows * (3 * estimator.hidden_channels)
+    height, width, channels = estimator.signal_.shape
+    values = 0
+    for block in range(estimator.n_blocks_ or 0):
+        positions = (height >> block + 1) * (width >> block + 1)
+        values += positions * (3 * estimator.hidden_channels + 8 * (channels << block + 1))
+    return 4 * estimator.batch_size * estimator.n_flows * values
+
+
+def _checkpoint(
+    estimator: "FlowExpressionClassifier",
+    previous: dict[str, Any] | None,
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    groups: NDArray[Any] | None,
+    seed: int,
+) -> Checkpoint | None:
+    if estimator.checkpoint_dir is None:
+        return None
+    parameters = estimator.get_params(deep=False)
+    for name in ("checkpoint_dir", "verbose"):
+        del parameters[name]
+    if isinstance(estimator.random_state, np.random.RandomState):
+        parameters["random_state"] = seed
+    if callable(estimator.augment):
+        parameters["augment"] = f"{estimator.augment.__module__}.{estimator.augment.__qualname__}"
+    start = [] if previous is None else [t.cpu().numpy() for t in previous["module_"].state_dict().values()]
+    described = {name: repr(value) for name, value in parameters.items()}
+    key = fingerprint(
+        [described, persistence.library_versions(), list(estimator.sample_shape_)], rows, labels, groups, *start
+    )
+    return Checkpoint(estimator.checkpoint_dir, key)
+
+
+def _initial_module(estimator: "FlowExpressionClassifier", previous: dict[str, Any] | None) -> FlowModel:
+    """Return a new module, or for a warm start the fitted one's copy."""
+    module = build_module(estimator, torch.Generator().manual_seed(estimator.seed_))
+    if previous is None:
+        return module
+    same = np.array_equal(previous["classes_"], estimator.classes_) and previous["n_blocks_"] == estimator.n_blocks_
+    if not same or previous["signal_"].n_dims != estimator.signal_.n_dims:
+        raise ValueError(
+            f"warm_start=True goes on from a fit of {previous['signal_'].n_dims} features and the classes "
+            f"{previous['classes_'].tolist()}, but now came {estimator.signal_.n_dims} features and "
+            f"{estimator.classes_.tolist()}. Pass the same kind of data, or warm_start=False."
+        )
+    estimator.signal_ = previous["signal_"]
+    module.load_state_dict(previous["module_"].state_dict())
+    return module
+
+
+def _split(
+    estimator: "FlowExpressionClassifier",
+    rows: NDArray[Any],
+    y: NDArray[np.int64],
+    groups: NDArray[Any] | None,
+) -> tuple[TrainingData, TrainingData | None]:
+    """Hold out labelled rows (whole groups where there are groups) if anything needs them."""
+    everything = np.arange(len(y))
+    held_out = np.array([], dtype=np.int64)
+    fraction = estimator.validation_fraction or (CALIBRATION_FRACTION if estimator.calibrate else None)
+    estimator.validation_ = "none"
+    if fraction is not None:
+        labelled = np.flatnonzero(y != UNLABELLED)
+        if groups is not None:
+            estimator.validation_ = "by group"
+            splitter = GroupShuffleSplit(1, test_size=fraction, random_state=estimator.seed_)
+            pick = next(splitter.split(labelled, groups=groups[labelled]))[1]
+            held_out = np.flatnonzero(np.isin(groups, np.unique(groups[labelled[pick]])) & (y != UNLABELLED))
+        else:
+            estimator.validation_ = "random"
+            held_out = labelled[_random_pick(y[labelled], fraction, estimator.seed_)]
+    training = np.setdiff1d(everything, held_out)
+    if estimator.validation_ == "by group":
+        training = training[~np.isin(groups[training], np.unique(groups[held_out]))]  # type: ignore[index]
+    _check_split(estimator, y, training, held_out)
+    signal = estimator.signal_
+    data = TrainingData(rows, y, training, signal, estimator.augment)
+    return data, TrainingData(rows, y, held_out, signal) if len(held_out) else None
+
+
+def _random_pick(y: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+    n_held_out, n_classes = math.ceil(fraction * len(y)), len(np.unique(y))
+    stratified = np.bincount(y).min() >= 2 and min(n_held_out, len(y) - n_held_out) >= n_classes
+    splitter = (StratifiedShuffleSplit if stratified else ShuffleSplit)(1, test_size=n_held_out, random_state=seed)
+    return next(splitter.split(y[:, None], y))[1]
+
+
+def _check_split(
+    estimator: "FlowExpressionClassifier",
+    y: NDArray[np.int64],
+    training: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+) -> None:
+    missing = np.setdiff1d(np.arange(len(estimator.classes_)), y[training])
+    if len(missing):
+        raise ValueError(
+            f"after holding out {len(held_out)} rows ({estimator.validation_}), no training row is left of class "
+            f"{estimator.classes_[missing[0]]!r}. Lower validation_fraction, pass more subjects, or hold out nothing "
+            "(validation_fraction=None, calibrate=None)."
+        )
+
+
+def _train(
+    estimator: "FlowExpressionClassifier",
+    training: TrainingData,
+    held_out: TrainingData | None,
+    checkpoint: Checkpoint | None,
+    X: Any,
+    labels: NDArray[Any],
+) -> None:
+    trainer: Trainer
+
+    def fitted_attributes() -> dict[str, Any]:
+        module = copy.deepcopy(trainer.averaged_model()).eval()
+        return {"module_": module, "history_": list(trainer.history), "n_steps_": trainer.step}
+
+    callbacks = EpochCallbacks(estimator, X, labels, estimator.max_epochs, fitted_attributes)
+    trainer = Trainer(
+        estimator.module_,
+        _objective(estimator, training),
+        training,
+        held_out,
+        _plan(estimator),
+        checkpoint=checkpoint,
+        callbacks=callbacks,
+    )
+    try:
+        trainer.run()
+    except KeyboardInterrupt:
+        _finish(estimator, trainer)
+        raise
+    _finish(estimator, trainer)
+    callbacks.end()
+
+
+def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer) -> None:
+    """Set what is computed with the trained weights: the class means of the latents, and the temperature."""
+    estimator.history_ = trainer.history
+    estimator.module_.eval()
+    _set_class_latents(estimator, trainer.data, trainer.step)
+    held_out = trainer.validation
+    if estimator.calibrate and held_out is not None:
+        logits = estimator._predictor().decision_logits(held_out.rows[held_out.indices]) - estimator.log_prior_
+        estimator.temperature_ = fit_temperature(logits, estimator.log_prior_, held_out.y[held_out.indices])
+    estimator.n_steps_ = trainer.step
+
+
+def _objective(estimator: "FlowExpressionClassifier", training: TrainingData) -> Objective:
+    dtype, device = next(estimator.module_.parameters()).dtype, torch.device(estimator.device_)
+    weights = _class_weights(estimator, training.y)
+    return Objective(
+        torch.tensor(estimator.log_prior_, dtype=dtype, device=device),
+        class_loss_weight=float(estimator.class_loss_weight),
+        label_smoothing=float(estimator.label_smoothing),
+        class_weight=torch.tensor(weights, dtype=dtype, device=device),
+        n_dims=estimator.signal_.n_dims,
+        log_volume=estimator.signal_.log_volume,
+    )
+
+
+def _plan(estimator: "FlowExpressionClassifier") -> Plan:
+    return Plan(
+        max_epochs=estimator.max_epochs,
+        max_steps=estimator.max_steps,
+        batch_size=estimator.batch_size,
+        learning_rate=float(estimator.learning_rate),
+        schedule=estimator.schedule,
+        weight_decay=float(estimator.weight_decay),
+        weight_averaging=float(estimator.weight_averaging),
+        patience=estimator.patience,
+        seed=estimator.seed_,
+        dtype=next(estimator.module_.parameters()).dtype,
+        device=torch.device(estimator.device_),
+        verbose=int(estimator.verbose),
+    )
+
+
+def _set_class_latents(estimator: "FlowExpressionClassifier", training: TrainingData, n_steps: int) -> None:
+    n_classes = len(estimator.classes_)
+    n_seen = math.ceil(n_steps * estimator.batch_size / n_classes)
+    n_most = max(1, min(SAMPLES_PER_CLASS_MEAN, n_seen))  # no longer than training itself, where steps are few
+    predictor = estimator._predictor()
+    random = np.random.default_rng(estimator.seed_)
+    means = []
+    for label in range(n_classes):
+        members = training.indices[training.y[training.indices] == label]
+        if len(members) > n_most:
+            members = np.sort(random.choice(members, n_most, replace=False))
+        own_class = np.full(len(members), label)
+        means.append([level.mean(0) for level in predictor.latents(training.rows[members], own_class).z])
+    estimator.class_latents_ = [np.stack(level) for level in zip(*means, strict=True)]

@@ -1,0 +1,164 @@
+"""A trained flow applied to arrays, a batch at a time: likelihoods, latents and images, NHWC at this border.
+
+Vectors are evaluated in float64 whatever the training precision was: their networks are small, and a row's result
+does then not depend on the rows beside it.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flowexpr.flows.model import ClassLogProb, FlowModel
+from flowexpr.signals import ImageSignal, Signal
+
+VALUES_PER_BATCH = 2**19
+"""Pixels or features of a batch, at most: enough to keep the processor busy, little to hold."""
+
+
+class Latents(NamedTuple):
+    """Latents of n samples as arrays.
+
+    Attributes
+    ----------
+    z : list of ndarray
+        z1 (the deepest), z2, ..., each (n, h, w, c), or (n, n_features).
+    z1_prime : ndarray
+        h(z1, y), of z1's shape.
+    y : ndarray of shape (n,)
+        The class indices of z1_prime.
+    """
+
+    z: list[NDArray[np.float32]]
+    z1_prime: NDArray[np.float32]
+    y: NDArray[np.int64]
+
+
+class Predictor:
+    """A trained model and the signal that it models.
+
+    Parameters
+    ----------
+    model : FlowModel
+        In evaluation mode; not changed.
+    signal : ImageSignal or VectorSignal
+        How rows become the flow's variable.
+    log_prior : ndarray of shape (n_classes,)
+        Log-probability of every class.
+    temperature : float
+        Divides the log-likelihoods in decisions.
+    mirror : bool
+        Whether decisions average over an image and its mirror image.
+    device : torch.device
+        Where to compute.
+    """
+
+    def __init__(
+        self,
+        model: FlowModel,
+        signal: Signal,
+        log_prior: NDArray[np.float64],
+        *,
+        temperature: float,
+        mirror: bool,
+        device: torch.device,
+    ) -> None:
+        self.is_image = isinstance(signal, ImageSignal)
+        self.model = (model if self.is_image else copy.deepcopy(model).double()).to(device)
+        self.signal = signal
+        self.log_prior = log_prior
+        self.temperature = temperature
+        self.mirror = mirror and self.is_image
+        self.device = device
+        self.dtype = next(self.model.parameters()).dtype
+
+    def class_log_likelihood(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return log p(x | y = i) of the rows as given, (n, n_classes), nats."""
+        tables = [self._by_class(x) for x in self._batches(rows)]
+        return np.concatenate([shared[:, None] + by_class for shared, by_class in tables]) + self.signal.log_volume
+
+    def decision_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return, up to a constant a row, mean over views of log p(x | y = i) / temperature + log prior."""
+        return np.concatenate([self._logits(x) for x in self._batches(rows)])
+
+    def latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> Latents:
+        """Return every latent; z'1 under the class indices y, or under the predicted class."""
+        parts: list[Latents] = []
+        start = 0
+        for x in self._batches(rows):
+            given = None if y is None else y[start : start + len(x)]
+            parts.append(self._latents(x, given))
+            start += len(x)
+        z = [np.concatenate(level) for level in zip(*(part.z for part in parts), strict=True)]
+        return Latents(
+            z, np.concatenate([part.z1_prime for part in parts]), np.concatenate([part.y for part in parts])
+        )
+
+    @torch.inference_mode()
+    def z1_from_prime(self, z1_prime: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Undo the head: z1 from z'1 and the class indices y."""
+        return _to_array(self.model.head.inverse(self._to_tensor(z1_prime), torch.from_numpy(y).to(self.device)))
+
+    @torch.inference_mode()
+    def decode(self, z: list[NDArray[Any]]) -> NDArray[Any]:
+        """Map latents z1, z2, ... back to rows (n, n_features)."""
+        size = self._batch_size()
+        rows = []
+        for start in range(0, len(z[0]), size):
+            batch = tuple(self._to_tensor(level[start : start + size]) for level in z)
+            rows.append(self.signal.to_rows(self.model.decode(batch)))
+        return np.concatenate(rows)
+
+    @torch.inference_mode()
+    def sample(self, y: NDArray[np.int64], temperature: float, generator: torch.Generator) -> NDArray[Any]:
+        """Draw one row for every class index in y (n,)."""
+        size = self._batch_size()
+        rows = []
+        for start in range(0, len(y), size):
+            labels = torch.from_numpy(y[start : start + size]).to(self.device)
+            rows.append(self.signal.to_rows(self.model.sample(labels, temperature, generator)))
+        return np.concatenate(rows)
+
+    def _batch_size(self) -> int:
+        return max(1, VALUES_PER_BATCH // self.signal.n_dims)
+
+    def _batches(self, rows: NDArray[Any]) -> Iterator[Tensor]:
+        size = self._batch_size()
+        for start in range(0, len(rows), size):
+            yield self.signal.to_model(rows[start : start + size]).to(self.device, self.dtype)
+
+    @torch.inference_mode()
+    def _by_class(self, x: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        log_prob: ClassLogProb = self.model(x)
+        return log_prob.shared.double().cpu().numpy(), log_prob.by_class.double().cpu().numpy()
+
+    def _logits(self, x: Tensor) -> NDArray[np.float64]:
+        views = torch.cat([x, self.signal.mirror(x)]) if self.mirror else x
+        by_class = self._by_class(views)[1].reshape(-1, len(x), len(self.log_prior)).mean(0)
+        return by_class / self.temperature + self.log_prior
+
+    @torch.inference_mode()
+    def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
+        views = torch.cat([x, self.signal.mirror(x)]) if y is None and self.mirror else x
+        z = self.model.encode(views)
+        if y is None:
+            by_class = self.model.head.log_prob_of_all_classes(z[0]).double().cpu().numpy()
+            mean = by_class.reshape(-1, len(x), len(self.log_prior)).mean(0)
+            y = (mean / self.temperature + self.log_prior).argmax(1)
+        z = tuple(level[: len(x)] for level in z)
+        z1_prime, _ = self.model.head(z[0], torch.from_numpy(y).to(self.device))
+        return Latents([_to_array(level) for level in z], _to_array(z1_prime), y)
+
+    def _to_tensor(self, latent: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(latent)).to(self.device, self.dtype)
+        return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
+
+
+def _to_array(latent: Tensor) -> NDArray[np.float32]:
+    if latent.ndim == 4:
+        latent = latent.permute(0, 2, 3, 1)
+    return latent.float().cpu().contiguous().numpy()

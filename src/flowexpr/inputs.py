@@ -1,0 +1,166 @@
+"""What may come into the estimator: images or vectors, labels with or without gaps, and clear words otherwise."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+__all__ = [
+    "as_array",
+    "as_rows",
+    "check_pixels",
+    "find_input_range",
+    "image_shape_of",
+    "mark_unlabelled",
+    "split_labels",
+]
+
+CHUNK_BYTES = 2**26
+"""Bytes of X whose extremes are taken at a time, so that a memmap is never read into memory as a whole."""
+
+
+def image_shape_of(shape: tuple[int, ...], image_shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:
+    """Return (H, W, C) for the shape of X and the parameter image_shape; None for vectors.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of X: (n, n_features), (n, H, W) or (n, H, W, C).
+    image_shape : tuple or None
+        (H, W), (H, W, C) or None.
+    """
+    declared = None if image_shape is None else (*image_shape, 1)[:3]
+    if len(shape) <= 2:
+        if declared is not None and len(shape) == 2 and int(np.prod(declared)) != shape[1]:
+            raise ValueError(
+                f"image_shape={declared} implies {int(np.prod(declared))} features, but X has {shape[1]}. "
+                "Pass images of that shape, or image_shape=None."
+            )
+        return declared
+    if len(shape) > 4:
+        raise ValueError(
+            f"X was expected to be (n, n_features), (n, H, W) or (n, H, W, C), but has shape {shape}. "
+            "Reshape it; flatten signals of other kinds to (n, n_features)."
+        )
+    found = (*shape[1:], 1)[:3]
+    if declared is not None and declared != found:
+        raise ValueError(
+            f"image_shape={declared} was declared, but the images of X are {found}. "
+            "Pass image_shape=None, or images of that shape."
+        )
+    return found
+
+
+def as_array(X: Any) -> Any:
+    """Return lists, tensors and the like as arrays; data frames and sparse matrices as they are."""
+    if isinstance(X, np.ndarray) or hasattr(X, "iloc") or not (isinstance(X, list | tuple) or hasattr(X, "__array__")):
+        return X
+    return np.asarray(X)
+
+
+def as_rows(X: Any, image_shape: tuple[int, int, int] | None = None) -> Any:
+    """Return X with every image flattened to a row; what is 2-D already, or no array, comes back as it is.
+
+    Parameters
+    ----------
+    X : array-like
+        Images (n, H, W) or (n, H, W, C), or rows.
+    image_shape : tuple (H, W, C), optional
+        What a fitted model expects of an image.
+    """
+    X = as_array(X)
+    if getattr(X, "ndim", None) in (1, 2, 3) and image_shape is not None:
+        single = X.shape == image_shape or (image_shape[2] == 1 and X.shape == image_shape[:2])
+        if single:
+            raise ValueError(
+                f"X was expected to be a batch of images (n, {', '.join(map(str, image_shape))}), but has the shape "
+                f"{X.shape} of a single image. Pass X[None]."
+            )
+    if getattr(X, "ndim", 0) < 3:
+        return X
+    if image_shape is not None and (*X.shape[1:], 1)[:3] != image_shape:
+        raise ValueError(
+            f"the model was fitted on images of shape {image_shape} (H, W, C), but X has images of shape "
+            f"{X.shape[1:]}. Resize the images, and make grey or colour agree."
+        )
+    return X.reshape(len(X), -1) if len(X) else X.reshape(0, int(np.prod(X.shape[1:])))
+
+
+def find_input_range(rows: NDArray[Any]) -> tuple[float, float]:
+    """Return what black and white are in rows of pixels: (0, 255), or (0, 1) for floats that stay within.
+
+    Raises
+    ------
+    ValueError
+        If a pixel lies outside 0 to 255.
+    """
+    if rows.dtype == np.uint8:
+        return (0.0, 255.0)
+    low, high = _extremes(rows)
+    if low < 0 or high > 255:
+        raise ValueError(
+            f"float images were expected within 0..1 or 0..255, but X runs from {low:g} to {high:g}. "
+            "Scale them by fixed numbers, the same for every image, and clip what lies outside."
+        )
+    if rows.dtype == np.bool_ or (rows.dtype.kind == "f" and high <= 1):
+        return (0.0, 1.0)
+    return (0.0, 255.0)
+
+
+def check_pixels(rows: NDArray[Any], input_range: tuple[float, float]) -> None:
+    """Raise a ValueError if pixels lie outside the range that a model was fitted on."""
+    if rows.dtype == np.uint8:
+        return
+    low, high = _extremes(rows)
+    if low < input_range[0] or high > input_range[1]:
+        raise ValueError(
+            f"the model was fitted on images within {input_range[0]:g}..{input_range[1]:g}, but X runs from {low:g} "
+            f"to {high:g}. Scale X as the training images were scaled, or pass uint8 images."
+        )
+
+
+def _extremes(rows: NDArray[Any]) -> tuple[float, float]:
+    step = max(1, CHUNK_BYTES // max(1, rows[:1].nbytes))
+    chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
+    return float(min(chunk.min() for chunk in chunks)), float(max(chunk.max() for chunk in chunks))
+
+
+def mark_unlabelled(y: NDArray[Any], unlabeled: Any) -> NDArray[np.bool_]:
+    """Return which labels equal the parameter `unlabeled` (n,); none where that is None."""
+    if unlabeled is None:
+        return np.zeros(len(y), dtype=bool)
+    return np.array([bool(label == unlabeled) for label in y.tolist()], dtype=bool)
+
+
+def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the sorted classes and the class index of every row, -1 where it equals `unlabeled`.
+
+    Raises
+    ------
+    ValueError
+        If every row is unlabelled, or fewer than two classes are there.
+    """
+    y = column_or_1d(y, warn=True)
+    missing = mark_unlabelled(y, unlabeled)
+    if missing.all():
+        raise ValueError(
+            f"every label equals unlabeled={unlabeled!r}, but at least two classes need labelled rows. "
+            "Pass labels for some rows, or another value of unlabeled."
+        )
+    labels = y[~missing]
+    if labels.dtype == object and all(isinstance(label, str) for label in labels):
+        labels = labels.astype(str).astype(object)
+    elif labels.dtype == object and missing.any():
+        labels = np.array(labels.tolist())
+    check_classification_targets(labels)
+    classes, encoded = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"at least two classes were expected, but y has one class only: {classes.tolist()}. "
+            "Pass samples of another class too."
+        )
+    indices = np.full(len(y), -1, dtype=np.int64)
+    indices[~missing] = encoded
+    return classes, indices
