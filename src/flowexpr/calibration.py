@@ -17,9 +17,7 @@ __all__ = ["fit_temperature"]
 LARGEST_TEMPERATURE = 1e3
 
 
-def fit_temperature(
-    log_likelihood: NDArray[np.float64], log_prior: NDArray[np.float64], y: NDArray[np.int64]
-) -> float:
+def fit_temperature(log_likelihood: NDArray[np.float64], log_prior: NDArray[np.float64], y: NDArray[np.int64]) -> float:
     """Return the temperature with the smallest log loss on held-out samples [1]_.
 
     Parameters

@@ -17,7 +17,7 @@ from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
 from flowexpr.fitting import build_module, run_fit
 from flowexpr.inference import Predictor
-from flowexpr.inputs import as_array, as_rows, check_pixels, image_shape_of, mark_unlabelled
+from flowexpr.inputs import as_array, as_rows, check_lengths, check_pixels, image_shape_of, mark_unlabelled
 from flowexpr.parameters import check_parameters, resolve_device
 
 __all__ = ["FlowExpressionClassifier"]
@@ -268,6 +268,7 @@ class FlowExpressionClassifier(
         check_parameters(self.get_params(deep=False))
         given_shape = np.shape(as_array(X))
         image_shape = image_shape_of(given_shape, self.image_shape)
+        check_lengths(given_shape, y)
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
         self.image_shape_, self.sample_shape_ = image_shape, given_shape[1:]
         run_fit(self, rows, labels, groups, X)

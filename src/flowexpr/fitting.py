@@ -60,7 +60,8 @@ def run_fit(
     """
     groups = _check_groups(groups, rows)
     previous = _previous_fit(estimator)
-    vars(estimator).pop("n_steps_", None)  # not fitted until training is done, whatever an earlier fit left
+    if hasattr(estimator, "n_steps_"):
+        del estimator.n_steps_  # not fitted until training is done, whatever an earlier fit left
     estimator.classes_, y = split_labels(labels, estimator.unlabeled)
     _set_signal(estimator, rows)
     _set_prior(estimator, y)
@@ -109,7 +110,9 @@ def build_module(estimator: "FlowExpressionClassifier", generator: torch.Generat
     model.set_reversible(estimator.memory_ == "reversible")
     dtype = torch.float64 if estimator.precision_ == "float64" else torch.float32
     model = model.to(torch.device(estimator.device_), dtype)
-    return model.to(memory_format=torch.channels_last) if estimator.signal_.kind == "image" else model
+    if isinstance(estimator.signal_, ImageSignal):
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def _check_groups(groups: Any, rows: NDArray[Any]) -> NDArray[Any] | None:

@@ -94,9 +94,7 @@ class Predictor:
             parts.append(self._latents(x, given))
             start += len(x)
         z = [np.concatenate(level) for level in zip(*(part.z for part in parts), strict=True)]
-        return Latents(
-            z, np.concatenate([part.z1_prime for part in parts]), np.concatenate([part.y for part in parts])
-        )
+        return Latents(z, np.concatenate([part.z1_prime for part in parts]), np.concatenate([part.y for part in parts]))
 
     @torch.inference_mode()
     def z1_from_prime(self, z1_prime: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -154,7 +152,7 @@ class Predictor:
         return Latents([_to_array(level) for level in z], _to_array(z1_prime), y)
 
     def _to_tensor(self, latent: NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(latent)).to(self.device, self.dtype)
+        tensor = torch.from_numpy(np.require(latent, requirements=["C", "W"])).to(self.device, self.dtype)
         return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
 
 

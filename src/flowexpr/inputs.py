@@ -10,6 +10,7 @@ from sklearn.utils.validation import column_or_1d
 __all__ = [
     "as_array",
     "as_rows",
+    "check_lengths",
     "check_pixels",
     "find_input_range",
     "image_shape_of",
@@ -31,7 +32,7 @@ def image_shape_of(shape: tuple[int, ...], image_shape: tuple[int, ...] | None) 
     image_shape : tuple or None
         (H, W), (H, W, C) or None.
     """
-    declared = None if image_shape is None else (*image_shape, 1)[:3]
+    declared = None if image_shape is None else _with_channels(image_shape)
     if len(shape) <= 2:
         if declared is not None and len(shape) == 2 and int(np.prod(declared)) != shape[1]:
             raise ValueError(
@@ -44,13 +45,29 @@ def image_shape_of(shape: tuple[int, ...], image_shape: tuple[int, ...] | None) 
             f"X was expected to be (n, n_features), (n, H, W) or (n, H, W, C), but has shape {shape}. "
             "Reshape it; flatten signals of other kinds to (n, n_features)."
         )
-    found = (*shape[1:], 1)[:3]
+    found = _with_channels(shape[1:])
     if declared is not None and declared != found:
         raise ValueError(
             f"image_shape={declared} was declared, but the images of X are {found}. "
             "Pass image_shape=None, or images of that shape."
         )
     return found
+
+
+def _with_channels(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (H, W, C) for (H, W) or (H, W, C)."""
+    height, width, *channels = shape
+    return int(height), int(width), int(channels[0]) if channels else 1
+
+
+def check_lengths(given_shape: tuple[int, ...], y: Any) -> None:
+    """Raise a ValueError where y has another length than X; what is no sequence is left to scikit-learn's checks."""
+    shape = np.shape(as_array(y))
+    if given_shape and shape and shape[0] != given_shape[0]:
+        raise ValueError(
+            f"y was expected to hold one label a sample, but X has {given_shape[0]} samples (shape {given_shape}) and y "
+            f"has {shape[0]}. Pass as many labels as samples; a single image needs a batch axis, X[None]."
+        )
 
 
 def as_array(X: Any) -> Any:
@@ -80,7 +97,7 @@ def as_rows(X: Any, image_shape: tuple[int, int, int] | None = None) -> Any:
             )
     if getattr(X, "ndim", 0) < 3:
         return X
-    if image_shape is not None and (*X.shape[1:], 1)[:3] != image_shape:
+    if image_shape is not None and _with_channels(X.shape[1:]) != image_shape:
         raise ValueError(
             f"the model was fitted on images of shape {image_shape} (H, W, C), but X has images of shape "
             f"{X.shape[1:]}. Resize the images, and make grey or colour agree."

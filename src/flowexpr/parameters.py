@@ -114,9 +114,7 @@ CHECKS: dict[str, Check] = {
     "learning_rate": _number(0, open_low=True),
     "schedule": _one_of("one-cycle", "constant"),
     "weight_decay": _number(0),
-    "validation_fraction": _either(
-        lambda v: v is None, "None", _number(0, 1, open_low=True, open_high=True)
-    ),
+    "validation_fraction": _either(lambda v: v is None, "None", _number(0, 1, open_low=True, open_high=True)),
     "patience": _at_least(1, or_none=True),
     "device": (lambda v: isinstance(v, str | torch.device), 'a device name such as "auto", "cpu" or "cuda"'),
     "precision": _one_of("auto", "mixed", "float32", "float64"),
@@ -189,7 +187,7 @@ def has_native_bfloat16(device: torch.device) -> bool:
     """Tell whether a device multiplies bfloat16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
 
 

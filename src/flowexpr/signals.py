@@ -55,7 +55,8 @@ class ImageSignal:
 
     def pixels(self, rows: NDArray[Any]) -> Tensor:
         """Return rows (n, H * W * C) as float32 pixels 0 to 255 of shape (n, C, H, W)."""
-        images = torch.from_numpy(np.ascontiguousarray(rows)).view(-1, *self.shape).permute(0, 3, 1, 2)
+        writable = np.require(rows, requirements=["C", "W"])  # torch takes no read-only array, a memmap's say
+        images = torch.from_numpy(writable).view(-1, *self.shape).permute(0, 3, 1, 2)
         pixels = images.to(torch.float32)
         if rows.dtype != np.uint8 and self.input_range[1] == 1:
             pixels = pixels * 255
@@ -123,7 +124,8 @@ class VectorSignal:
         scale = np.std(rows, axis=0, dtype=np.float64)
         # A column whose spread is rounding error of its mean is constant.
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
-        return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, scale).tolist()))
+        scale = np.where(constant, 1.0, scale)
+        return cls(tuple(float(m) for m in mean), tuple(float(s) for s in scale))
 
     @property
     def n_dims(self) -> int:
@@ -163,4 +165,5 @@ Signal = ImageSignal | VectorSignal
 def signal_from_state(state: dict[str, Any]) -> Signal:
     """Rebuild a signal from what its `state` returned."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
-    return {"image": ImageSignal, "vector": VectorSignal}[fields.pop("kind")](**fields)
+    kind = fields.pop("kind")
+    return ImageSignal(**fields) if kind == ImageSignal.kind else VectorSignal(**fields)

@@ -6,13 +6,13 @@ References
    https://arxiv.org/abs/1807.03039
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from flowexpr.flows.layers import FlowStep, Split, Squeeze
-from flowexpr.flows.reversible import run_reversibly
+from flowexpr.flows.layers import Split, Squeeze
+from flowexpr.flows.steps import FlowSteps
 
 
 class Latents(NamedTuple):
@@ -39,30 +39,13 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.squeeze = Squeeze()
-        self.steps = nn.ModuleList(
-            FlowStep(4 * channels, hidden_channels, generator=generator) for _ in range(n_flows)
-        )
-        self.reversible = False
+        self.steps = FlowSteps(n_flows, 4 * channels, hidden_channels, generator=generator)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x, log_det = self.squeeze(x)
-        return run_steps(self.steps, x, log_det, reversible=self.reversible)
+        return self.steps(self.squeeze(x)[0])  # a squeeze moves values about: its log-determinant is 0
 
     def inverse(self, z: Tensor) -> Tensor:
-        for step in reversed(self.steps):
-            z = step.inverse(z)
-        return self.squeeze.inverse(z)
-
-
-def run_steps(steps: nn.ModuleList, x: Tensor, log_det: Tensor, *, reversible: bool) -> tuple[Tensor, Tensor]:
-    """Apply steps one after another, adding to log_det; `reversible` saves memory where a gradient is wanted."""
-    if reversible and torch.is_grad_enabled():
-        z, added = run_reversibly(list(steps), x)
-        return z, log_det + added
-    for step in steps:
-        x, added = step(x)
-        log_det = log_det + added
-    return x, log_det
+        return self.squeeze.inverse(self.steps.inverse(z))
 
 
 class Glow(nn.Module):
@@ -97,41 +80,40 @@ class Glow(nn.Module):
             raise ValueError(
                 f"n_blocks={n_blocks} needs sides divisible by {2**n_blocks}, but the image is {height} x {width}."
             )
-        self.blocks = nn.ModuleList()
-        self.splits = nn.ModuleList()
-        for block in range(n_blocks):
+        self.blocks, self.splits = nn.ModuleList(), nn.ModuleList()
+        for _ in range(n_blocks - 1):
             self.blocks.append(Block(channels, n_flows, hidden_channels, generator=generator))
-            if block < n_blocks - 1:
-                self.splits.append(Split(4 * channels))
-                channels = 2 * channels
+            self.splits.append(Split(4 * channels))
+            channels = 2 * channels
+        self.last_block = Block(channels, n_flows, hidden_channels, generator=generator)
         self.z1_shape = (4 * channels, height // 2**n_blocks, width // 2**n_blocks)
 
     def forward(self, x: Tensor) -> Latents:
         """Map images (n, C, H, W) to their latents."""
         log_prob = x.new_zeros(len(x))
-        leaving = []
-        for block, split in zip(self.blocks[:-1], self.splits, strict=True):
+        leaving: list[Tensor] = []
+        for block, split in self._levels():
             x, log_det = block(x)
             x, z, prior = split(x)
             leaving.append(z)
             log_prob = log_prob + log_det + prior
-        z1, log_det = self.blocks[-1](x)
+        z1, log_det = self.last_block(x)
         return Latents((z1, *reversed(leaving)), log_prob + log_det)
 
     def inverse(self, z: tuple[Tensor, ...]) -> Tensor:
         """Map latents (z1, z2, ..., z_n) back to images (n, C, H, W)."""
-        x = self.blocks[-1].inverse(z[0])
-        for block, split, leave in zip(
-            reversed(self.blocks[:-1]), reversed(self.splits), z[1:], strict=True
-        ):
+        x = self.last_block.inverse(z[0])
+        for (block, split), leave in zip(reversed(self._levels()), z[1:], strict=True):
             x = block.inverse(split.inverse(x, leave))
         return x
 
-    def sample(
-        self, z1: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, z1: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Draw images (n, C, H, W) whose deepest latent is z1, the others from their priors."""
-        x = self.blocks[-1].inverse(z1)
-        for block, split in zip(reversed(self.blocks[:-1]), reversed(self.splits), strict=True):
+        x = self.last_block.inverse(z1)
+        for block, split in reversed(self._levels()):
             x = block.inverse(split.inverse(x, split.sample(x, temperature, generator)))
         return x
+
+    def _levels(self) -> list[tuple[Block, Split]]:
+        """Return all blocks but the last, each with the split after it."""
+        return [(cast(Block, block), cast(Split, split)) for block, split in zip(self.blocks, self.splits, strict=True)]

@@ -14,7 +14,8 @@ References
 import torch
 from torch import Tensor, nn
 
-from flowexpr.flows.layers import FlowStep, standard_normal_log_prob
+from flowexpr.flows.layers import standard_normal_log_prob
+from flowexpr.flows.steps import FlowSteps
 
 
 class _Head(nn.Module):
@@ -72,31 +73,23 @@ class ConditionalFlow(_Head):
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
-        self.steps = nn.ModuleList(
-            FlowStep(
-                z1_shape[0],
-                hidden_channels,
-                kernel_size=3 if len(z1_shape) == 3 else 0,
-                n_classes=n_classes,
-                label_only=label_only,
-                generator=generator,
-            )
-            for _ in range(n_flows)
+        self.steps = FlowSteps(
+            n_flows,
+            z1_shape[0],
+            hidden_channels,
+            kernel_size=3 if len(z1_shape) == 3 else 0,
+            n_classes=n_classes,
+            label_only=label_only,
+            generator=generator,
         )
 
     def forward(self, z1: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Map z1 (n, ...) under the class indices y (n,) to z'1 (n, ...) and log |det dh/dz1| (n,)."""
-        log_det = z1.new_zeros(len(z1))
-        for step in self.steps:
-            z1, added = step(z1, y)
-            log_det = log_det + added
-        return z1, log_det
+        return self.steps(z1, y)
 
     def inverse(self, z1_prime: Tensor, y: Tensor) -> Tensor:
         """Map z'1 (n, ...) under the class indices y (n,) back to z1 (n, ...)."""
-        for step in reversed(self.steps):
-            z1_prime = step.inverse(z1_prime, y)
-        return z1_prime
+        return self.steps.inverse(z1_prime, y)
 
 
 class GaussianMixture(_Head):

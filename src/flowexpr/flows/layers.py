@@ -159,7 +159,7 @@ class AffineCoupling(nn.Module):
     n_classes : int, default=0
         Number of classes of a conditional coupling; 0 for none.
     label_only : bool, default=False
-        Let the network see zeros in place of the channels, so that scale and shift depend on the class alone.
+        Let the network see the class alone and none of the channels, so that scale and shift depend on it alone.
     generator : torch.Generator, optional
         Source of the initial weights.
     """
@@ -178,7 +178,7 @@ class AffineCoupling(nn.Module):
         self.n_read = channels // 2
         self.label_only = label_only
         self.network = CouplingNetwork(
-            self.n_read,
+            0 if label_only else self.n_read,
             hidden_channels,
             2 * (channels - self.n_read),
             kernel_size,
@@ -199,7 +199,7 @@ class AffineCoupling(nn.Module):
     def shift_and_log_scale(self, read: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what the network makes of the channels that it reads: (n, C - C // 2, ...) twice."""
         if self.label_only:
-            read = torch.zeros_like(read)
+            read = read[:, :0]
         shift, log_scale = self.network(read, y).chunk(2, 1)
         return shift, soft_bound(log_scale, LOG_SCALE_BOUND)
 

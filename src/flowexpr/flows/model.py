@@ -5,10 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowexpr.flows.glow import Block, Glow, Latents
+from flowexpr.flows.glow import Glow, Latents
 from flowexpr.flows.heads import ConditionalFlow, GaussianMixture
 from flowexpr.flows.layers import AffineCoupling
 from flowexpr.flows.realnvp import RealNVP
+from flowexpr.flows.steps import FlowSteps
 
 
 class ClassLogProb(NamedTuple):
@@ -58,9 +59,7 @@ class FlowModel(nn.Module):
         """Map latents (z1, z2, ..., z_n) back to x (n, ...)."""
         return self.backbone.inverse(z)
 
-    def sample(
-        self, y: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, y: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Draw one x for each class index in y (n,); every Gaussian's scale is times `temperature`."""
         parameter = next(self.parameters())
         shape = (len(y), *self.backbone.z1_shape)
@@ -77,5 +76,5 @@ class FlowModel(nn.Module):
     def set_reversible(self, enabled: bool) -> None:
         """Recompute the activations of f from its output while training, instead of storing them."""
         for module in self.backbone.modules():
-            if isinstance(module, Block | RealNVP):
+            if isinstance(module, FlowSteps):
                 module.reversible = enabled

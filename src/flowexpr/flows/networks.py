@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+CONVOLUTION_STD = 0.05
+"""Standard deviation of a new convolution's weights, as in Glow's code: small hidden values keep first steps small."""
+
 
 class Projection(nn.Module):
     """A convolution, or a dense layer where `kernel_size` is 0, that starts at zero or from a given generator.
@@ -23,7 +26,7 @@ class Projection(nn.Module):
     bias : bool, default=True
         Whether to add a bias.
     generator : torch.Generator, optional
-        Source of the weights (He initialisation); without it they start at zero.
+        Source of the weights (Glow's for convolutions, He's for dense layers); without it they start at zero.
     """
 
     def __init__(
@@ -39,10 +42,17 @@ class Projection(nn.Module):
         window = (kernel_size, kernel_size) if kernel_size else ()
         self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, *window))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        if generator is not None and self.weight.numel():
+        if generator is None or not self.weight.numel():
+            return
+        if window:
+            nn.init.normal_(self.weight, std=CONVOLUTION_STD, generator=generator)
+        else:
             nn.init.kaiming_normal_(self.weight, nonlinearity="relu", generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.shape[1] and self.bias is not None:
+            # Written out, since torch gives the bias of a convolution without input channels no gradient.
+            return self.bias.view(1, -1, *([1] * (x.ndim - 2))).repeat(len(x), 1, *x.shape[2:])
         if x.ndim == 2:
             return F.linear(x, self.weight, self.bias)
         return F.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
@@ -83,9 +93,7 @@ class CouplingNetwork(nn.Module):
         pointwise = min(kernel_size, 1)
         self.first = Projection(in_channels, hidden_channels, kernel_size, generator=generator)
         self.label = (
-            Projection(n_classes, hidden_channels, kernel_size, bias=False, generator=generator)
-            if n_classes
-            else None
+            Projection(n_classes, hidden_channels, kernel_size, bias=False, generator=generator) if n_classes else None
         )
         self.second = Projection(hidden_channels, hidden_channels, pointwise, generator=generator)
         self.last = Projection(hidden_channels, out_channels, kernel_size)

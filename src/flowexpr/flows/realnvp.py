@@ -9,8 +9,8 @@ References
 import torch
 from torch import Tensor, nn
 
-from flowexpr.flows.glow import Latents, run_steps
-from flowexpr.flows.layers import FlowStep
+from flowexpr.flows.glow import Latents
+from flowexpr.flows.steps import FlowSteps
 
 
 class RealNVP(nn.Module):
@@ -37,26 +37,19 @@ class RealNVP(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(
-            FlowStep(n_features, hidden_channels, kernel_size=0, generator=generator) for _ in range(n_flows)
-        )
-        self.reversible = False
+        self.steps = FlowSteps(n_flows, n_features, hidden_channels, kernel_size=0, generator=generator)
         self.z1_shape = (n_features,)
 
     def forward(self, x: Tensor) -> Latents:
         """Map vectors (n, n_features) to their latent, (n, n_features)."""
-        z, log_det = run_steps(self.steps, x, x.new_zeros(len(x)), reversible=self.reversible)
+        z, log_det = self.steps(x)
         return Latents((z,), log_det)
 
     def inverse(self, z: tuple[Tensor, ...]) -> Tensor:
         """Map the latents (z1,) back to vectors (n, n_features)."""
-        (x,) = z
-        for step in reversed(self.steps):
-            x = step.inverse(x)
-        return x
+        (z1,) = z
+        return self.steps.inverse(z1)
 
-    def sample(
-        self, z1: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, z1: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Return the vectors whose latent is z1: nothing is left to draw."""
         return self.inverse((z1,))

@@ -60,7 +60,7 @@ def augment_with(function: Augmentation, pixels: Tensor, generator: torch.Genera
             f"augment was expected to return images of shape {images.shape}, but returned {changed.shape}. "
             "Return an array of the shape that came in."
         )
-    return torch.from_numpy(np.ascontiguousarray(changed)).permute(0, 3, 1, 2).clamp(0, 255)
+    return torch.from_numpy(np.require(changed, requirements=["C", "W"])).permute(0, 3, 1, 2).clamp(0, 255)
 
 
 def _symmetric(n: int, generator: torch.Generator) -> Tensor:

@@ -53,6 +53,8 @@ class Checkpoint:
     def __init__(self, folder: str | Path, key: str) -> None:
         self.folder = Path(folder) / key
         self.folder.mkdir(parents=True, exist_ok=True)
+        for partial in self.folder.glob(".*.partial"):  # what a killed run was writing
+            partial.unlink(missing_ok=True)
         self.state_file = self.folder / "state.safetensors"
         self.result_file = self.folder / "result.safetensors"
         self._last_written = time.monotonic()

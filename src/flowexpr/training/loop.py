@@ -7,7 +7,7 @@ run is its tensors and counters, and a resumed run repeats an uninterrupted one 
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -265,7 +265,7 @@ class Trainer:
         if not decay:
             return None
 
-        def update(averaged: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
+        def update(averaged: Any, current: Any, n_averaged: Tensor | int) -> None:
             n = float(n_averaged)
             # A short memory at first, so that the start is forgotten (the bias correction of an average).
             torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
@@ -274,7 +274,7 @@ class Trainer:
 
     def averaged_model(self) -> FlowModel:
         """Return the model with the averaged weights, or the trained one where nothing is averaged."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast(FlowModel, self.average.module)
 
     @torch.no_grad()
     def _keep_the_best_weights(self) -> None:

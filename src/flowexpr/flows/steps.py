@@ -1,0 +1,78 @@
+"""A run of flow steps on one resolution, storing its activations for the gradient or recomputing them."""
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from flowexpr.flows.layers import FlowStep
+from flowexpr.flows.reversible import run_reversibly
+
+
+class FlowSteps(nn.Module):
+    """Flow steps one after another: a bijection, for every class where there are classes.
+
+    Parameters
+    ----------
+    n_flows : int
+        Number of steps.
+    channels : int
+        Number of channels C.
+    hidden_channels : int
+        Width of the coupling networks.
+    kernel_size : int, default=3
+        3 for images, 0 for vectors.
+    n_classes, label_only, generator
+        As in `AffineCoupling`.
+
+    Attributes
+    ----------
+    reversible : bool
+        Whether unconditional steps recompute their activations on the way back instead of storing them.
+    """
+
+    def __init__(
+        self,
+        n_flows: int,
+        channels: int,
+        hidden_channels: int,
+        kernel_size: int = 3,
+        *,
+        n_classes: int = 0,
+        label_only: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.reversible = False
+        self.steps = nn.ModuleList(
+            FlowStep(
+                channels,
+                hidden_channels,
+                kernel_size,
+                n_classes=n_classes,
+                label_only=label_only,
+                generator=generator,
+            )
+            for _ in range(n_flows)
+        )
+
+    def __iter__(self) -> Iterator[FlowStep]:
+        return (cast(FlowStep, step) for step in self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.reversible and y is None and torch.is_grad_enabled():
+            return run_reversibly(list(self), x)
+        log_det = x.new_zeros(len(x))
+        for step in self:
+            x, added = step(x, y)
+            log_det = log_det + added
+        return x, log_det
+
+    def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        for step in reversed(list(self)):
+            z = step.inverse(z, y)
+        return z
