@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from flowexpr import persistence
 from flowexpr._callbacks import EpochCallbacks
 from flowexpr.calibration import fit_temperature
+from flowexpr.exceptions import ModelFileError
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
 from flowexpr.inputs import find_input_range, split_labels
 from flowexpr.parameters import choose_n_blocks, resolve_device, resolve_memory, resolve_precision
 from flowexpr.signals import ImageSignal, VectorSignal
-from flowexpr.training.checkpoint import Checkpoint, fingerprint
+from flowexpr.training.checkpoint import Checkpoint, describe_function, fingerprint
 from flowexpr.training.data import TrainingData
 from flowexpr.training.loop import Plan, Trainer
 from flowexpr.training.objective import UNLABELLED, Objective
@@ -70,8 +72,7 @@ def run_fit(
     checkpoint = _checkpoint(estimator, previous, rows, labels, groups, seed)
     if checkpoint is not None:
         seed = checkpoint.seed(seed)
-        if checkpoint.result_file.exists():
-            persistence.load_into(estimator, checkpoint.result_file)
+        if checkpoint.result_file.exists() and _load_result(estimator, checkpoint):
             return
     estimator.seed_ = seed
     training, held_out = _split(estimator, rows, y, groups)
@@ -80,6 +81,16 @@ def run_fit(
     if checkpoint is not None:
         persistence.save(estimator, checkpoint.result_file)
         checkpoint.finish()
+
+
+def _load_result(estimator: "FlowExpressionClassifier", checkpoint: Checkpoint) -> bool:
+    """Take over the stored result of the same call; a damaged one is reported and left aside."""
+    try:
+        persistence.load_into(estimator, checkpoint.result_file)
+    except ModelFileError as error:
+        warnings.warn(f"training starts again, since its result cannot be read: {error}", stacklevel=2)
+        return False
+    return True
 
 
 def build_module(estimator: "FlowExpressionClassifier", generator: torch.Generator) -> FlowModel:
@@ -133,7 +144,7 @@ def _previous_fit(estimator: "FlowExpressionClassifier") -> dict[str, Any] | Non
     """Return what a warm start goes on from, or None."""
     if not estimator.warm_start or not hasattr(estimator, "n_steps_"):
         return None
-    names = ("module_", "classes_", "signal_", "n_blocks_")
+    names = ("module_", "classes_", "signal_")
     return {name: getattr(estimator, name) for name in names}
 
 
@@ -216,7 +227,7 @@ def _checkpoint(
     if isinstance(estimator.random_state, np.random.RandomState):
         parameters["random_state"] = seed
     if callable(estimator.augment):
-        parameters["augment"] = f"{estimator.augment.__module__}.{estimator.augment.__qualname__}"
+        parameters["augment"] = describe_function(estimator.augment)
     start = [] if previous is None else [t.cpu().numpy() for t in previous["module_"].state_dict().values()]
     described = {name: repr(value) for name, value in parameters.items()}
     key = fingerprint(
@@ -230,16 +241,26 @@ def _initial_module(estimator: "FlowExpressionClassifier", previous: dict[str, A
     module = build_module(estimator, torch.Generator().manual_seed(estimator.seed_))
     if previous is None:
         return module
-    same = np.array_equal(previous["classes_"], estimator.classes_) and previous["n_blocks_"] == estimator.n_blocks_
-    if not same or previous["signal_"].n_dims != estimator.signal_.n_dims:
+    before, now = _describe_data(previous["signal_"]), _describe_data(estimator.signal_)
+    if before != now or not np.array_equal(previous["classes_"], estimator.classes_):
         raise ValueError(
-            f"warm_start=True goes on from a fit of {previous['signal_'].n_dims} features and the classes "
-            f"{previous['classes_'].tolist()}, but now came {estimator.signal_.n_dims} features and "
-            f"{estimator.classes_.tolist()}. Pass the same kind of data, or warm_start=False."
+            f"warm_start=True goes on from a fit of {before} and the classes {previous['classes_'].tolist()}, but now "
+            f"came {now} and {estimator.classes_.tolist()}. Pass the same kind of data, or warm_start=False."
         )
-    estimator.signal_ = previous["signal_"]
-    module.load_state_dict(previous["module_"].state_dict())
+    if isinstance(estimator.signal_, VectorSignal):
+        estimator.signal_ = previous["signal_"]  # the weights belong to its mean and scale
+    try:
+        module.load_state_dict(previous["module_"].state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            "warm_start=True goes on from a fitted flow of another architecture. Set n_flows, n_blocks, "
+            "hidden_channels, head and the like to what they were then, or warm_start=False."
+        ) from error
     return module
+
+
+def _describe_data(signal: ImageSignal | VectorSignal) -> str:
+    return f"images of shape {signal.shape}" if isinstance(signal, ImageSignal) else f"{signal.n_dims} features"
 
 
 def _split(
@@ -257,7 +278,14 @@ def _split(
         labelled = np.flatnonzero(y != UNLABELLED)
         if groups is not None:
             estimator.validation_ = "by group"
-            splitter = GroupShuffleSplit(1, test_size=fraction, random_state=estimator.seed_)
+            n_groups = len(np.unique(groups[labelled]))
+            if n_groups < 2:
+                raise ValueError(
+                    "whole groups are held out for validation and calibration, so at least two were expected, but the "
+                    "labelled rows are of one. Pass the subject of every row as groups, or no groups."
+                )
+            n_held_out = min(math.ceil(fraction * n_groups), n_groups - 1)
+            splitter = GroupShuffleSplit(1, test_size=n_held_out, random_state=estimator.seed_)
             pick = next(splitter.split(labelled, groups=groups[labelled]))[1]
             held_out = np.flatnonzero(np.isin(groups, np.unique(groups[labelled[pick]])) & (y != UNLABELLED))
         else:
@@ -273,7 +301,7 @@ def _split(
 
 
 def _random_pick(y: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
-    n_held_out, n_classes = math.ceil(fraction * len(y)), len(np.unique(y))
+    n_held_out, n_classes = min(math.ceil(fraction * len(y)), len(y) - 1), len(np.unique(y))
     stratified = np.bincount(y).min() >= 2 and min(n_held_out, len(y) - n_held_out) >= n_classes
     splitter = (StratifiedShuffleSplit if stratified else ShuffleSplit)(1, test_size=n_held_out, random_state=seed)
     return next(splitter.split(y[:, None], y))[1]

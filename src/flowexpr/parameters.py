@@ -1,6 +1,7 @@
 """The estimator's parameters: what each may be, the paper's settings, and how "auto" is resolved."""
 
 import math
+import os
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -86,7 +87,14 @@ def _either(is_special: Callable[[Any], bool], text: str, check: Check) -> Check
 
 
 def _is_prior(value: Any) -> bool:
-    return not isinstance(value, str) and np.ndim(value) == 1 if value is not None else False
+    try:
+        return np.asarray(value, dtype=np.float64).ndim == 1
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_weights(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_real(weight) and weight > 0 for weight in value.values())
 
 
 _BOOL: Check = (lambda value: isinstance(value, bool | np.bool_), "True or False")
@@ -103,7 +111,7 @@ CHECKS: dict[str, Check] = {
     "gmm_means": _one_of("random", "learned"),
     "class_loss_weight": _number(0),
     "class_prior": _either(_is_prior, "an array of probabilities", _one_of("empirical", "uniform")),
-    "class_weight": _either(lambda v: isinstance(v, dict), "a dict {label: weight}", _one_of(None, "balanced")),
+    "class_weight": _either(_is_weights, "a dict {label: weight greater than 0}", _one_of(None, "balanced")),
     "n_bits": (lambda v: _is_int(v) and 1 <= v <= 8, "an integer from 1 to 8"),
     "augment": _either(callable, "a callable (images, generator) -> images", _BOOL),
     "label_smoothing": _number(0, 1, open_high=True),
@@ -122,6 +130,7 @@ CHECKS: dict[str, Check] = {
     "mirror_average": _BOOL,
     "calibrate": _one_of(None, "temperature"),
     "zero_z1": _BOOL,
+    "checkpoint_dir": (lambda v: v is None or isinstance(v, str | os.PathLike), "a path or None"),
     "warm_start": _BOOL,
     "verbose": (lambda v: isinstance(v, bool) or (_is_int(v) and v >= 0), "an integer of at least 0"),
 }

@@ -62,7 +62,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], d
         Anything that `json.dumps` takes, without NaN.
     """
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(description, sort_keys=True)
+    text = json.dumps(description)
     header = {"description": text, "checksum": _checksum(on_cpu, text)}
     write_atomically(path, to_bytes(on_cpu, metadata=header))
 

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import pickle
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -37,6 +41,30 @@ def fingerprint(description: Any, *arrays: NDArray[Any] | None) -> str:
         for start in range(0, len(array), step):
             digest.update(np.ascontiguousarray(array[start : start + step]).data)
     return digest.hexdigest()[:32]
+
+
+def describe_function(function: Callable[..., Any]) -> str:
+    """Return a digest of what a function does: its code, constants, defaults and closure; of an object, its state.
+
+    Raises
+    ------
+    ValueError
+        If it holds something that cannot be pickled, and so cannot be told from another.
+    """
+    parts: Any = function
+    if isinstance(function, FunctionType | MethodType):
+        code = function.__code__
+        constants = [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        names = (function.__module__, function.__qualname__, code.co_names)
+        parts = (names, code.co_code, constants, function.__defaults__, getattr(function, "__self__", None), cells)
+    try:
+        return str(joblib.hash(parts))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"checkpoint_dir needs to tell augment={function!r} from another function, but it cannot be pickled "
+            f"({error}). Pass a function, an object that can be pickled, or checkpoint_dir=None."
+        ) from error
 
 
 class Checkpoint:

@@ -152,7 +152,8 @@ class Trainer:
     def _train(self) -> None:
         bar = tqdm(total=self.n_steps, initial=self.step, disable=not self.plan.verbose, unit="step", desc="fit")
         with bar:
-            while self.step < self.n_steps:
+            # A run killed between its last step and the end of that epoch still has the epoch to end.
+            while self.step < self.n_steps or self.sums.n_steps:
                 if self._train_epoch(bar):
                     break
 
@@ -179,7 +180,7 @@ class Trainer:
         x, y = self.data.batch(indices, generator_for(plan.seed, epoch, self.sums.n_steps, 1))
         x, y = x.to(plan.device, plan.dtype), y.to(plan.device)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self._learning_rate(self.step)
         self.optimiser.zero_grad()
         losses = self.objective(self.model(x), y)
         losses.total.backward()
@@ -193,13 +194,13 @@ class Trainer:
         self.step += 1
         self.sums.add(losses, int((y != UNLABELLED).sum()), finite)
 
-    def _learning_rate(self) -> float:
+    def _learning_rate(self, step: int) -> float:
         if self.plan.schedule == "constant":
             return self.plan.learning_rate
         rise = max(1, round(WARM_UP * self.n_steps))
-        if self.step < rise:
-            return self.plan.learning_rate * (self.step + 1) / rise
-        progress = (self.step - rise) / max(1, self.n_steps - rise)
+        if step < rise:
+            return self.plan.learning_rate * (step + 1) / rise
+        progress = (step - rise) / max(1, self.n_steps - rise)
         return self.plan.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
     def _count_skipped(self, finite: bool) -> None:
@@ -215,7 +216,7 @@ class Trainer:
         row: HistoryRow = {
             "epoch": len(self.history) + 1,
             "steps": self.step,
-            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "learning_rate": self._learning_rate(self.step - 1),
             **self.sums.means(),
             "skipped_steps": self.sums.n_skipped,
         }
@@ -316,6 +317,10 @@ class Trainer:
         optimiser_state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimiser"].items():
             index, _, field = name.partition(".")
+            parameter = self.parameters[int(index)]
+            if tensor.shape == parameter.shape:
+                # The fused step walks memory: moments must lie there as the weights do, channels last for images.
+                tensor = torch.empty_like(parameter).copy_(tensor)
             optimiser_state.setdefault(int(index), {})[field] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": optimiser_state, "param_groups": groups})

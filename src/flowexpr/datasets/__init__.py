@@ -1,0 +1,5 @@
+"""Faces to learn from: drawn ones (`make_faces`) and your own (`load_faces`)."""
+
+from flowexpr.datasets._make_faces import make_faces
+
+__all__ = ["make_faces"]

@@ -1,0 +1,12 @@
+"""Pictures of a fitted classifier, in the manner of scikit-learn's displays.
+
+Every display has `from_estimator`, `plot(ax=None)`, `ax_` and `figure_`. Importing this module does not
+import matplotlib; plotting does, and says what to install where it is missing.
+"""
+
+from flowexpr.display.faces import FacesDisplay
+from flowexpr.display.latent import LatentSpaceDisplay
+from flowexpr.display.morph import MorphDisplay
+from flowexpr.display.training import TrainingDisplay
+
+__all__ = ["FacesDisplay", "LatentSpaceDisplay", "MorphDisplay", "TrainingDisplay"]

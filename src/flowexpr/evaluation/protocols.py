@@ -1,0 +1,58 @@
+"""The protocols of an evaluation: which rows train, which test, and the check that nothing leaks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+__all__ = ["PROTOCOLS", "LeakageError", "group_codes", "make_splits"]
+
+PROTOCOLS = {
+    "random": "random folds over all frames (the paper's): the test people, even their clips, are known",
+    "clip": "no clip stands on both sides, but the test people are known from other clips",
+    "subject": "no subject stands on both sides: every test person is new",
+}
+
+
+class LeakageError(ValueError):
+    """A subject or clip stands on both sides of a split that promises otherwise."""
+
+
+def group_codes(subject: ArrayLike | None, clip: ArrayLike | None) -> dict[str, np.ndarray]:
+    """Subjects and clips as integers; clip 1 of two people is two clips."""
+    codes = {}
+    if subject is not None:
+        codes["subject"] = np.unique(np.asarray(subject), return_inverse=True)[1]
+    if clip is not None:
+        names, inverse = np.unique(np.asarray(clip), return_inverse=True)
+        pairs = inverse + codes.get("subject", np.zeros_like(inverse)) * len(names)
+        codes["clip"] = np.unique(pairs, return_inverse=True)[1]
+    return codes
+
+
+def make_splits(
+    protocol: str, y: np.ndarray, groups: dict[str, np.ndarray], n_splits: int, random_state: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split the rows of `y` by a protocol into pairs of training and test indices, checked for leaks."""
+    rows = np.zeros(len(y))
+    if protocol == "random":
+        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
+        return list(splitter.split(rows, y))
+    folds = list(GroupKFold(n_splits).split(rows, y, groups[protocol]))
+    # Subject-disjoint folds promise disjoint clips too; clip-disjoint folds promise nothing about subjects.
+    promised = ("subject", "clip") if protocol == "subject" else ("clip",)
+    for kind in promised:
+        if kind in groups:
+            _check_disjoint(kind, groups[kind], folds)
+    return folds
+
+
+def _check_disjoint(kind: str, codes: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    for fold, (train, test) in enumerate(folds):
+        shared = np.intersect1d(codes[train], codes[test])
+        if len(shared):
+            raise LeakageError(
+                f"{len(shared)} {kind}(s) stand on both sides of fold {fold}, but the folds should be "
+                f"disjoint. Check the names in {kind}=."
+            )

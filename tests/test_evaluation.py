@@ -1,0 +1,251 @@
+"""Evaluation: identical folds, no leak where a protocol promises none, scores that equal sklearn's."""
+
+import json
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict, cross_val_score
+from sklearn.svm import LinearSVC
+
+from flowexpr.evaluation import EvaluationResult, LeakageError, evaluate, protocols
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Remembers, in the class, the rows and groups that every fit and prediction got; X holds row numbers."""
+
+    fits: ClassVar[list] = []
+    predictions: ClassVar[list] = []
+
+    def fit(self, X, y, *, groups=None):
+        self.classes_ = np.unique(y)
+        Recorder.fits.append((X[:, 0].tolist(), None if groups is None else groups.tolist()))
+        return self
+
+    def predict_proba(self, X):
+        Recorder.predictions.append(X[:, 0].tolist())
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_), dtype=np.float32)
+
+
+@pytest.fixture
+def recorder():
+    Recorder.fits, Recorder.predictions = [], []
+    return Recorder()
+
+
+@pytest.fixture
+def people():
+    """120 rows of 10 subjects with 2 clips of 6 frames, 3 classes; clip names repeat across subjects."""
+    rng = np.random.default_rng(0)
+    subject = np.repeat([f"S{i}" for i in range(10)], 12)
+    clip = np.tile(np.repeat([0, 1], 6), 10)
+    y = np.tile(np.array(["anger", "fear", "joy"]), 40)
+    X = rng.normal(size=(120, 4)) + 2 * (y[:, None] == np.array(["anger", "fear", "joy", "none"]))
+    return X, y, subject, clip
+
+
+def rows(n=40):
+    return np.arange(n, dtype=float)[:, None].repeat(2, axis=1), np.arange(n) % 2
+
+
+def test_scores_are_those_of_sklearn(people):
+    X, y, subject, _ = people
+    model = LogisticRegression()
+    result = evaluate({"model": model}, X, y, subject=subject, random_state=4)
+    splitter = StratifiedKFold(5, shuffle=True, random_state=4)
+    by_protocol = {
+        kind: [row.accuracy for row in result.folds if row.protocol == kind] for kind in ("random", "subject")
+    }
+    np.testing.assert_allclose(by_protocol["random"], cross_val_score(model, X, y, cv=splitter))
+    expected = cross_val_score(model, X, y, groups=subject, cv=GroupKFold(5))
+    np.testing.assert_allclose(by_protocol["subject"], expected)
+
+
+def test_pooled_predictions_are_those_of_cross_val_predict(people):
+    X, y, subject, _ = people
+    pooled = evaluate({"m": LogisticRegression()}, X, y, subject=subject).predictions["m", "subject"]
+    expected = cross_val_predict(LogisticRegression(), X, y, groups=subject, cv=GroupKFold(5), method="predict_proba")
+    np.testing.assert_allclose(pooled.proba, expected[pooled.index])
+    np.testing.assert_array_equal(pooled.y_true, y[pooled.index])
+    np.testing.assert_array_equal(np.sort(pooled.index), np.arange(120))
+
+
+def test_every_estimator_gets_the_same_folds(recorder):
+    X, y = rows()
+    evaluate({"a": recorder, "b": Recorder()}, X, y, protocols=("random",))
+    assert Recorder.fits[:5] == Recorder.fits[5:]
+    assert Recorder.predictions[:5] == Recorder.predictions[5:]
+
+
+@pytest.mark.parametrize("protocol", ["subject", "clip"])
+def test_groups_never_stand_on_both_sides(recorder, protocol):
+    X, y = rows(48)
+    subject, clip = np.repeat(np.arange(6), 8), np.tile(np.repeat([0, 1], 4), 6)
+    evaluate({"a": recorder}, X, y, subject=subject, clip=clip, protocols=(protocol,), n_splits=3)
+    group = subject if protocol == "subject" else 2 * subject + clip
+    for (train, _), test in zip(Recorder.fits, Recorder.predictions, strict=True):
+        assert not set(group[np.array(train, dtype=int)]) & set(group[np.array(test, dtype=int)])
+
+
+def test_clip_names_need_to_be_unique_only_within_a_subject(people):
+    X, y, subject, clip = people
+    result = evaluate({"m": DummyClassifier()}, X, y, subject=subject, clip=clip, protocols=("clip",))
+    assert result.settings["n_clips"] == 20
+
+
+def test_a_leaking_split_is_an_error(people, monkeypatch):
+    class Leaking(GroupKFold):
+        def split(self, X, y=None, groups=None):
+            return iter([(np.arange(100), np.arange(90, 120))])
+
+    monkeypatch.setattr(protocols, "GroupKFold", Leaking)
+    X, y, subject, clip = people
+    with pytest.raises(LeakageError, match=r"2 subject\(s\) stand on both sides of fold 0"):
+        evaluate({"m": DummyClassifier()}, X, y, subject=subject, protocols=("subject",))
+    with pytest.raises(LeakageError, match=r"2 clip\(s\) stand on both sides of fold 0"):
+        evaluate({"m": DummyClassifier()}, X, y, subject=subject, clip=clip, protocols=("clip",))
+
+
+def test_fit_gets_the_training_subjects_where_it_takes_groups(recorder):
+    X, y = rows()
+    subject = np.arange(40) // 4
+    evaluate({"a": recorder}, X, y, subject=subject)
+    for train, groups in Recorder.fits:
+        assert groups == subject[np.array(train, dtype=int)].tolist()
+
+
+def test_fit_gets_no_groups_where_there_are_none(recorder):
+    evaluate({"a": recorder}, *rows(), protocols=("random",))
+    assert {groups for _, groups in Recorder.fits} == {None}
+
+
+def test_class_missing_from_a_training_fold_gets_probability_zero():
+    y = np.array(["b", "c"] * 8 + ["a"] * 4)
+    subject = np.repeat(np.arange(5), 4)
+    X = np.arange(20.0)[:, None]
+    result = evaluate({"m": DummyClassifier()}, X, y, subject=subject, protocols=("subject",))
+    pooled = result.predictions["m", "subject"]
+    np.testing.assert_array_equal(pooled.proba[pooled.y_true == "a", 0], 0)
+    assert all(np.isfinite(row.log_loss) for row in result.folds)
+
+
+def test_estimator_passed_in_stays_unfitted(people):
+    X, y, subject, _ = people
+    model = LogisticRegression()
+    result = evaluate({"m": model}, X, y, subject=subject, return_estimators=True)
+    assert not hasattr(model, "classes_")
+    assert len(result.estimators["m", "subject"]) == 5
+
+
+def test_fitted_estimators_are_let_go_unless_asked_for(people):
+    X, y, subject, _ = people
+    assert evaluate({"m": DummyClassifier()}, X, y, subject=subject).estimators == {}
+
+
+def test_max_folds_runs_the_first_folds_only(people):
+    X, y, subject, _ = people
+    full = evaluate({"m": LogisticRegression()}, X, y, subject=subject)
+    short = evaluate({"m": LogisticRegression()}, X, y, subject=subject, max_folds=2)
+    assert [row["folds"] for row in short.summary()] == [2, 2]
+    scores = [[row.accuracy for row in r.folds if row.fold < 2] for r in (full, short)]
+    assert scores[0] == scores[1]
+
+
+def test_four_dimensional_images_and_read_only_memmaps_pass_through(tmp_path):
+    from flowexpr.baselines import pca_lda
+
+    np.save(tmp_path / "X.npy", np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8))
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    result = evaluate({"m": pca_lda()}, X, np.arange(40) % 4, protocols=("random",))
+    assert result.predictions["m", "random"].proba.shape == (40, 4)
+
+
+def test_summary_averages_the_folds(people):
+    X, y, subject, _ = people
+    result = evaluate({"m": LogisticRegression()}, X, y, subject=subject)
+    row = result.summary()[1]
+    folds = [fold for fold in result.folds if fold.protocol == "subject"]
+    assert (row["protocol"], row["estimator"], row["folds"]) == ("subject", "m", 5)
+    assert row["accuracy"] == pytest.approx(np.mean([fold.accuracy for fold in folds]))
+    assert row["accuracy_std"] == pytest.approx(np.std([fold.accuracy for fold in folds]))
+    assert row["fit_seconds"] == pytest.approx(sum(fold.fit_seconds for fold in folds))
+
+
+def test_text_is_aligned_and_explains_the_protocols(people):
+    X, y, subject, _ = people
+    text = evaluate({"a long name": DummyClassifier(), "m": DummyClassifier()}, X, y, subject=subject).to_text()
+    table, _, notes = text.partition("\n\n")
+    assert len({len(line) for line in table.splitlines()}) == 1
+    assert notes.splitlines()[1].startswith("subject: no subject stands on both sides")
+
+
+def test_json_holds_scores_settings_and_matrices(people, tmp_path):
+    X, y, subject, _ = people
+    result = evaluate({"m": LogisticRegression()}, X, y, subject=subject, random_state=3)
+    text = result.to_json(tmp_path / "result.json")
+    assert json.loads((tmp_path / "result.json").read_text()) == json.loads(text)
+    content = json.loads(text)
+    assert content["classes"] == ["anger", "fear", "joy"]
+    assert content["settings"]["random_state"] == 3
+    assert content["settings"]["n_subjects"] == 10
+    assert len(content["folds"]) == 10
+    assert np.sum(content["confusion_matrices"][0]["counts"]) == 120
+
+
+def test_confusion_matrix_counts_all_test_rows(people):
+    X, y, subject, _ = people
+    X[y == "anger"] *= 0.5  # so that anger is taken for fear at another rate than fear for anger
+    result = evaluate({"m": LogisticRegression()}, X, y, subject=subject)
+    matrix = result.confusion_matrix("m", "subject")
+    pooled = result.predictions["m", "subject"]
+    assert matrix.sum() == 120
+    assert matrix[0, 1] == np.sum((pooled.y_true == "anger") & (pooled.y_pred == "fear"))
+    np.testing.assert_allclose(result.confusion_matrix("m", "subject", normalize="true").sum(axis=1), 1)
+
+
+def test_confusion_matrix_of_something_not_evaluated(people):
+    X, y, subject, _ = people
+    result = evaluate({"m": DummyClassifier()}, X, y, subject=subject)
+    with pytest.raises(ValueError, match=r"\('m', 'clip'\) was not evaluated. Choose one of \('m', 'random'\)"):
+        result.confusion_matrix("m", "clip")
+
+
+def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
+    X, y, subject, _ = people
+    evaluate({"m": DummyClassifier()}, X, y, subject=subject, max_folds=1, progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [line.partition(":")[0] for line in captured.err.splitlines()] == [
+        "random fold 1 of 1, m",
+        "subject fold 1 of 1, m",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"estimators": {}}, "estimators is empty"),
+        ({"estimators": {"svc": LinearSVC()}}, r"estimators\['svc'\] has no predict_proba"),
+        ({"subject": None}, "The protocol 'subject' needs subject="),
+        ({"protocols": ("clip",)}, "The protocol 'clip' needs clip="),
+        ({"protocols": ("loso",)}, r"protocols should be a sequence of \['clip', 'random', 'subject'\]"),
+        ({"protocols": "random"}, "protocols should be a sequence of"),
+        ({"n_splits": 11}, "n_splits=11 needs at least as many subjects, but there are 10. Use n_splits=10"),
+        ({"max_folds": 0}, "max_folds should be at least 1 or None, but is 0"),
+        ({"subject": ["S0"]}, "inconsistent numbers of samples"),
+    ],
+)
+def test_wrong_requests_fail_before_any_training(people, recorder, changes, message):
+    X, y, subject, _ = people
+    request = {"estimators": {"r": recorder}, "subject": subject} | changes
+    with pytest.raises(ValueError, match=message):
+        evaluate(request.pop("estimators"), X, y, **request)
+    assert Recorder.fits == []
+
+
+def test_result_is_of_the_public_class(people):
+    X, y, subject, _ = people
+    assert isinstance(evaluate({"m": DummyClassifier()}, X, y, subject=subject), EvaluationResult)

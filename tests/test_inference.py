@@ -1,0 +1,139 @@
+"""Decisions and likelihoods, recomputed by hand: views, temperature, prior, densities that integrate to one."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, logsumexp, softmax
+
+from flowexpr.calibration import fit_temperature
+
+
+@pytest.fixture(scope="module")
+def deciding(colour_images, tiny):
+    """Return a classifier with all that enters a decision: mirror, temperature, weighted prior."""
+    return tiny(
+        mirror_average=True,
+        calibrate="temperature",
+        validation_fraction=0.3,
+        class_prior=[0.2, 0.3, 0.5],
+        class_weight={"anger": 1.0, "fear": 2.0, "joy": 1.0},
+    ).fit(*colour_images)
+
+
+def logits_by_hand(clf, X):
+    views = [clf.class_log_likelihood(X), clf.class_log_likelihood(np.ascontiguousarray(X[:, :, ::-1]))]
+    prior = np.array([0.2, 0.6, 0.5])
+    return np.mean(views, 0) / clf.temperature_ + np.log(prior / prior.sum())
+
+
+def test_probabilities_are_the_softmax_of_the_mean_over_views(deciding, colour_images):
+    X, _ = colour_images
+    assert deciding.temperature_ != 1
+    np.testing.assert_allclose(deciding.predict_proba(X), softmax(logits_by_hand(deciding, X), 1), atol=1e-4)
+    np.testing.assert_allclose(deciding.predict_log_proba(X), log_softmax(logits_by_hand(deciding, X), 1), atol=1e-3)
+
+
+def test_prediction_is_the_class_with_the_largest_probability(deciding, colour_images):
+    X, _ = colour_images
+    assert np.array_equal(deciding.predict(X), deciding.classes_[deciding.predict_proba(X).argmax(1)])
+
+
+def test_mirror_images_get_the_same_probabilities(deciding, colour_images):
+    X, _ = colour_images
+    np.testing.assert_allclose(deciding.predict_proba(X[:, :, ::-1]), deciding.predict_proba(X), atol=1e-5)
+
+
+def test_mirror_enters_no_likelihood(deciding, colour_images):
+    X, _ = colour_images
+    without = copy.deepcopy(deciding).set_params(mirror_average=False)
+    assert np.array_equal(without.class_log_likelihood(X), deciding.class_log_likelihood(X))
+    assert not np.array_equal(without.predict_proba(X), deciding.predict_proba(X))
+    assert np.array_equal(without.encode(X).z1, deciding.encode(X).z1)
+
+
+def test_score_samples_sums_over_the_classes_with_the_prior(deciding, colour_images):
+    X, _ = colour_images
+    by_hand = logsumexp(deciding.class_log_likelihood(X) + np.log([0.2 / 1.3, 0.6 / 1.3, 0.5 / 1.3]), axis=1)
+    np.testing.assert_allclose(deciding.score_samples(X), by_hand, rtol=1e-12)
+
+
+def test_bits_per_dim_is_the_likelihood_in_other_units(deciding, colour_images):
+    X, _ = colour_images
+    np.testing.assert_allclose(deciding.bits_per_dim(X), -deciding.score_samples(X) / (768 * np.log(2)))
+
+
+def test_class_log_likelihood_is_equation_2_of_the_module(fitted_images, colour_images):
+    X, _ = colour_images
+    x = torch.from_numpy(((X >> 3).transpose(0, 3, 1, 2) + 0.5) / 32 - 0.5).float()
+    with torch.inference_mode():
+        z, shared = fitted_images.module_.backbone(x)
+        columns = []
+        for label in range(3):
+            z_prime, log_det = fitted_images.module_.head(z[0], torch.full((24,), label))
+            log_normal = -0.5 * (z_prime.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+            columns.append(shared + log_normal + log_det)
+    by_hand = torch.stack(columns, 1).numpy() - 768 * 5 * math.log(2)
+    np.testing.assert_allclose(fitted_images.class_log_likelihood(X), by_hand, rtol=1e-5)
+
+
+def test_new_image_model_says_n_bits_per_dim_or_fewer(fitted_images, colour_images):
+    """A uniform guess costs n_bits; trained a little, the model needs no more than about that."""
+    assert 2 < fitted_images.bits_per_dim(colour_images[0]).mean() < 6
+
+
+@pytest.mark.parametrize("head", ["conditional", "gmm"])
+def test_density_of_two_features_integrates_to_one(head, two_features, tiny):
+    X, y = two_features
+    clf = tiny(n_flows=2, max_epochs=10, head=head).fit(X, y)
+    drawn = clf.sample(2000, random_state=0)[0]
+    low, high = drawn.min(0) - 2 * drawn.std(0), drawn.max(0) + 2 * drawn.std(0)
+    axes = [np.linspace(low[i], high[i], 400) for i in range(2)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+    cell = np.prod([axis[1] - axis[0] for axis in axes])
+    assert np.exp(clf.score_samples(grid)).sum() * cell == pytest.approx(1, abs=0.01)
+    for integral in np.exp(clf.class_log_likelihood(grid)).sum(0) * cell:
+        assert integral == pytest.approx(1, abs=0.01)
+
+
+def test_density_is_in_original_units(two_features, tiny):
+    X, y = two_features
+    one, stretched = tiny().fit(X, y), tiny().fit(X * [1000.0, 1.0], y)
+    difference = one.score_samples(X) - stretched.score_samples(X * [1000.0, 1.0])
+    np.testing.assert_allclose(difference, np.log(1000), atol=1e-6)
+
+
+def test_prior_enters_decisions(fitted_vectors, two_features):
+    X, _ = two_features
+    changed = copy.deepcopy(fitted_vectors)
+    changed.log_prior_ = np.log([1e-200, 1 - 2e-200, 1e-200])
+    assert (changed.predict(X) == 1).all()
+
+
+def test_temperature_has_the_smallest_log_loss():
+    random_state = np.random.default_rng(0)
+    y = random_state.integers(0, 3, 2000)
+    logits = random_state.normal(size=(2000, 3))
+    logits[np.arange(2000), y] += 1.0
+    found = fit_temperature(5 * logits, np.log(np.full(3, 1 / 3)), y)
+
+    def loss(temperature):
+        return -log_softmax(5 * logits / temperature, axis=1)[np.arange(2000), y].mean()
+
+    assert 3 < found < 8
+    assert loss(found) < min(loss(found * 1.02), loss(found / 1.02))
+
+
+def test_temperature_does_not_divide_the_prior():
+    log_prior = np.log([0.9, 0.1])
+    y = np.array([0] * 90 + [1] * 10)
+    logits = np.random.default_rng(0).normal(size=(100, 2)) * 100  # worthless: the best is to trust the prior alone
+    assert fit_temperature(logits, log_prior, y) > 100
+
+
+def test_temperature_of_perfect_separation_is_finite():
+    y = np.arange(20) % 2
+    found = fit_temperature(100.0 * np.eye(2)[y], np.log([0.5, 0.5]), y)
+    assert 1e-3 <= found <= 1e3
