@@ -119,7 +119,9 @@ def move(person: Person, intensity: NDArray[np.float64]) -> Expression:
         Positions in face units.
     """
     au = {unit: float(intensity[column]) for unit, column in COLUMN.items()}
-    right, left = (_side(person, {u: a * g for (u, a), g in zip(au.items(), gain, strict=True)}) for gain in person.gain)
+    right, left = (
+        _side(person, {u: a * g for (u, a), g in zip(au.items(), gain, strict=True)}) for gain in person.gain
+    )
     smile_opens = person.smile_gap * au[12]
     thin = (1 - 0.6 * au[23]) * (1 - 0.2 * au[12]) * (1 - 0.25 * au[20])
     return Expression(

@@ -149,7 +149,9 @@ def _draw_behind(pen: _Pen, person: Person) -> None:
         bottom = 1.35 if person.hair_style == "long" else 0.75
         width = person.head_w + 0.16
         pen.fill(_ellipse(0, -0.28, width, 0.86), person.hair, 0.3)
-        pen.fill(np.array([[-width, -0.3], [width, -0.3], [width + 0.04, bottom], [-width - 0.04, bottom]]), person.hair, 0.3)
+        pen.fill(
+            np.array([[-width, -0.3], [width, -0.3], [width + 0.04, bottom], [-width - 0.04, bottom]]), person.hair, 0.3
+        )
     if person.hair_style == "bun":
         pen.disc((0, -1.02), 0.26, _darker(person.hair, 0.2), 0.2)
     neck = 0.36 + 0.25 * (person.jaw_w - 0.62)
@@ -217,10 +219,17 @@ def _draw_nose(pen: _Pen, person: Person, expression: Expression) -> None:
     pen.line(_through((0.055, -0.05), (0.045, 0.12), (0.6 * width, y - 0.06)), _darker(person.skin, 0.17), 0.02, 1.2)
     for sign, half in zip((-1, 1), expression.sides, strict=True):
         wing_y = y - half.nostril
-        wing = _through((sign * 0.55 * width, wing_y - 0.09), (sign * width, wing_y - 0.02), (sign * 0.6 * width, wing_y + 0.03))
+        wing = _through(
+            (sign * 0.55 * width, wing_y - 0.09), (sign * width, wing_y - 0.02), (sign * 0.6 * width, wing_y + 0.03)
+        )
         pen.line(wing, shade, 0.022, 1.2)
         pen.fill(_ellipse(sign * 0.48 * width, wing_y + 0.022, 0.034, 0.02), _darker(person.skin, 0.75), 1.2)
-    pen.line(_through((-0.5 * width, y + 0.03 - lift), (0, y + 0.06 - lift), (0.5 * width, y + 0.03 - lift)), shade, 0.02, 1.2)
+    pen.line(
+        _through((-0.5 * width, y + 0.03 - lift), (0, y + 0.06 - lift), (0.5 * width, y + 0.03 - lift)),
+        shade,
+        0.02,
+        1.2,
+    )
 
 
 def _draw_mouth(pen: _Pen, person: Person, expression: Expression) -> None:
@@ -233,9 +242,17 @@ def _draw_mouth(pen: _Pen, person: Person, expression: Expression) -> None:
     bow = 0.25 * expression.upper_lip
     upper_out = np.concatenate(
         [
-            _through(right, (0.55 * right[0], 0.45 * right[1] + 0.55 * top_in - expression.upper_lip), (-0.045, top_in - expression.upper_lip)),
+            _through(
+                right,
+                (0.55 * right[0], 0.45 * right[1] + 0.55 * top_in - expression.upper_lip),
+                (-0.045, top_in - expression.upper_lip),
+            ),
             [[0, top_in - expression.upper_lip + bow]],
-            _through((0.045, top_in - expression.upper_lip), (0.55 * left[0], 0.45 * left[1] + 0.55 * top_in - expression.upper_lip), left),
+            _through(
+                (0.045, top_in - expression.upper_lip),
+                (0.55 * left[0], 0.45 * left[1] + 0.55 * top_in - expression.upper_lip),
+                left,
+            ),
         ]
     )
     lower_out = _through(right, (0, low_in + expression.lower_lip), left)
@@ -247,7 +264,11 @@ def _draw_mouth(pen: _Pen, person: Person, expression: Expression) -> None:
     pen.line(upper_in, _darker(person.lips, 0.7), 0.014)
     if gap > 0.015:
         pen.line(lower_in, _darker(person.lips, 0.45), 0.012)
-    shadow = _through((-0.10, low_in + expression.lower_lip + 0.035), (0, low_in + expression.lower_lip + 0.05), (0.10, low_in + expression.lower_lip + 0.035))
+    shadow = _through(
+        (-0.10, low_in + expression.lower_lip + 0.035),
+        (0, low_in + expression.lower_lip + 0.05),
+        (0.10, low_in + expression.lower_lip + 0.035),
+    )
     pen.line(shadow, _darker(person.skin, 0.22 + 0.2 * expression.chin), 0.024)
     for corner in (right, left):
         pen.disc(corner, 0.014, _darker(person.skin, 0.5))
@@ -310,10 +331,17 @@ def _draw_wrinkles(pen: _Pen, person: Person, expression: Expression) -> None:
     if expression.forehead > 0.1:
         for y in (0.12, 0.20):
             brow = person.brow_y - y - 0.05 * expression.forehead
-            pen.line(_through((-0.34, brow + 0.02), (0, brow), (0.34, brow + 0.02)), _darker(skin, 0.3 * expression.forehead), 0.014, 0.6)
+            pen.line(
+                _through((-0.34, brow + 0.02), (0, brow), (0.34, brow + 0.02)),
+                _darker(skin, 0.3 * expression.forehead),
+                0.014,
+                0.6,
+            )
     if expression.chin > 0.1:
         y = person.chin_y - 0.13 + expression.jaw
-        pen.line(_through((-0.09, y + 0.03), (0, y - 0.03), (0.09, y + 0.03)), _darker(skin, 0.4 * expression.chin), 0.02)
+        pen.line(
+            _through((-0.09, y + 0.03), (0, y - 0.03), (0.09, y + 0.03)), _darker(skin, 0.4 * expression.chin), 0.02
+        )
 
 
 def _draw_glasses(pen: _Pen, person: Person) -> None:
@@ -346,7 +374,12 @@ def _draw_hair(pen: _Pen, person: Person) -> None:
         line += 0.16
         front = _through((inside, -0.25), (0, line), (-inside, -0.25))
     elif style in ("side", "long", "bob"):
-        front = np.concatenate([_through((inside, -0.2), (0.5 * (inside + part), line + 0.05), (part, line - 0.12)), _through((part, line - 0.12), (0.5 * (part - inside), line + 0.02), (-inside, -0.2))])
+        front = np.concatenate(
+            [
+                _through((inside, -0.2), (0.5 * (inside + part), line + 0.05), (part, line - 0.12)),
+                _through((part, line - 0.12), (0.5 * (part - inside), line + 0.02), (-inside, -0.2)),
+            ]
+        )
     else:
         front = _through((inside, -0.18), (0, line - 0.06), (-inside, -0.18))
     pen.fill(np.concatenate([outer, front]), colour, 0.4)

@@ -108,7 +108,9 @@ def draw_person(random: np.random.Generator, n_action_units: int) -> Person:
         brow_colour=_to_colour(np.array(hair) * 0.75 + 0.08 * np.array(skin)),
         iris=IRISES[random.integers(len(IRISES))],
         clothes=_vary(CLOTHES[random.integers(len(CLOTHES))], random, 20),
-        hair_style=str(random.choice(["short", "side", "curly", "bald"] if masculine else ["long", "bob", "fringe", "bun"])),
+        hair_style=str(
+            random.choice(["short", "side", "curly", "bald"] if masculine else ["long", "bob", "fringe", "bun"])
+        ),
         hair_line=random.uniform(-0.66, -0.52),
         parting=random.uniform(-0.35, 0.35),
         beard=str(random.choice(["none", "none", "moustache", "full", "stubble"])) if masculine else "none",
