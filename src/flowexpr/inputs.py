@@ -65,8 +65,8 @@ def check_lengths(given_shape: tuple[int, ...], y: Any) -> None:
     shape = np.shape(as_array(y))
     if given_shape and shape and shape[0] != given_shape[0]:
         raise ValueError(
-            f"y was expected to hold one label a sample, but X has {given_shape[0]} samples (shape {given_shape}) and y "
-            f"has {shape[0]}. Pass as many labels as samples; a single image needs a batch axis, X[None]."
+            f"y was expected to hold one label a sample, but X has {given_shape[0]} samples (shape {given_shape}) and "
+            f"y has {shape[0]}. Pass as many labels as samples; a single image needs a batch axis, X[None]."
         )
 
 

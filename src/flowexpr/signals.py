@@ -120,12 +120,11 @@ class VectorSignal:
     @classmethod
     def of(cls, rows: NDArray[Any]) -> "VectorSignal":
         """Measure the mean and the standard deviation of rows (n, n_features)."""
-        mean = np.mean(rows, axis=0, dtype=np.float64)
-        scale = np.std(rows, axis=0, dtype=np.float64)
+        mean: NDArray[np.float64] = np.asarray(np.mean(rows, axis=0, dtype=np.float64))
+        scale: NDArray[np.float64] = np.asarray(np.std(rows, axis=0, dtype=np.float64))
         # A column whose spread is rounding error of its mean is constant.
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
-        scale = np.where(constant, 1.0, scale)
-        return cls(tuple(float(m) for m in mean), tuple(float(s) for s in scale))
+        return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, scale).tolist()))
 
     @property
     def n_dims(self) -> int:
@@ -164,6 +163,6 @@ Signal = ImageSignal | VectorSignal
 
 def signal_from_state(state: dict[str, Any]) -> Signal:
     """Rebuild a signal from what its `state` returned."""
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
     kind = fields.pop("kind")
     return ImageSignal(**fields) if kind == ImageSignal.kind else VectorSignal(**fields)

@@ -1,10 +1,9 @@
 """Draws a person's face with Pillow, several times larger than asked for, and shrinks it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from flowexpr.datasets._action_units import Expression, Side
@@ -97,7 +96,7 @@ class _Pen:
         pixels = max(1, round(width * self.scale))
         self.draw.line(self._place(points, depth), fill=colour, width=pixels, joint="curve")
 
-    def disc(self, centre: Sequence[float], radius: float, colour: Colour, depth: float = 1.0) -> None:
+    def disc(self, centre: ArrayLike, radius: float, colour: Colour, depth: float = 1.0) -> None:
         x, y = self._place(np.array([centre]), depth)
         r = radius * self.scale
         self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
@@ -107,13 +106,13 @@ _T = np.linspace(0, 1, 15)[:, None]
 _ANGLES = np.linspace(0, 2 * np.pi, 41)[:-1]
 
 
-def _curve(start: Sequence[float], control: Sequence[float], end: Sequence[float]) -> Points:
+def _curve(start: ArrayLike, control: ArrayLike, end: ArrayLike) -> Points:
     """Return a quadratic Bezier curve through 15 points; `control` is where it would pass if doubled back."""
     a, b, c = (np.asarray(p, dtype=np.float64) for p in (start, control, end))
     return (1 - _T) ** 2 * a + 2 * _T * (1 - _T) * b + _T**2 * c
 
 
-def _through(start: Sequence[float], middle: Sequence[float], end: Sequence[float]) -> Points:
+def _through(start: ArrayLike, middle: ArrayLike, end: ArrayLike) -> Points:
     """Return a quadratic curve that passes through `middle` half way."""
     a, m, c = (np.asarray(p, dtype=np.float64) for p in (start, middle, end))
     return _curve(a, 2 * m - 0.5 * (a + c), c)

@@ -150,7 +150,7 @@ def _check(n_subjects: Any, n_clips: Any, n_frames: Any, image_size: Any, min_in
     ):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name}={value!r} was expected to be an integer of at least {least}.")
-    if not isinstance(min_intensity, Real) or not 0 < min_intensity <= 1:
+    if not isinstance(min_intensity, Real) or not 0 < float(min_intensity) <= 1:
         raise ValueError(f"min_intensity={min_intensity!r} was expected to be a number in (0, 1].")
 
 
