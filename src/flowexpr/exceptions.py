@@ -1,6 +1,6 @@
 """The errors of flowexpr that scikit-learn and Python have no name for."""
 
-__all__ = ["ModelFileError", "TrainingDivergedError"]
+__all__ = ["ModelFileError", "TrainingDivergedError", "UnreadableImageError"]
 
 
 class ModelFileError(ValueError):
@@ -9,3 +9,7 @@ class ModelFileError(ValueError):
 
 class TrainingDivergedError(RuntimeError):
     """Too many training steps in a row were not finite; the message names the parameter to change."""
+
+
+class UnreadableImageError(ValueError):
+    """A file is missing, is no image, or is damaged; the message is the reason, without the path."""

@@ -1,0 +1,111 @@
+"""What is done to an image before it becomes a row of an array: cropping, resizing, grey or colour."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from flowexpr.exceptions import UnreadableImageError
+from flowexpr.faces.detection import find_face
+from flowexpr.faces.reading import read_image
+
+__all__ = ["FacePreparation"]
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class FacePreparation:
+    """How a file becomes an array: the same for the images of training and of prediction.
+
+    Parameters
+    ----------
+    image_size : tuple (height, width) or None, default=None
+        Size in pixels; an image of other proportions is cropped evenly, never stretched. None keeps the file's size.
+    grey : bool or None, default=None
+        Grey (one channel) or colour (three). None leaves each file as it is: grey where red, green and blue are
+        equal everywhere.
+    crop : "face", tuple (left, top, right, bottom) or None, default=None
+        "face" cuts out the largest face that is found, with a margin; a tuple gives a box in shares of width and
+        height, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be.
+    """
+
+    image_size: tuple[int, int] | None = None
+    grey: bool | None = None
+    crop: str | Box | None = None
+
+    def __post_init__(self) -> None:
+        size, crop = self.image_size, self.crop
+        if size is not None and (len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size)):
+            raise ValueError(f"image_size={size!r} was expected to be (height, width) in pixels, or None.")
+        if crop is None or crop == "face":
+            return
+        if isinstance(crop, str) or len(crop) != 4 or not (0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1):
+            raise ValueError(
+                f"crop={crop!r} was expected to be 'face', or (left, top, right, bottom) in shares of width and "
+                "height with 0 <= left < right <= 1 and 0 <= top < bottom <= 1."
+            )
+
+    def read(self, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+        """Read and prepare one image file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        image : ndarray of shape (H, W, C), uint8
+            C is 1 or 3.
+
+        Raises
+        ------
+        UnreadableImageError
+            If the file cannot be read, or no face is found in it where one is to be cut out.
+        """
+        image = read_image(path)
+        if self.grey is not None:
+            image = image.convert("L" if self.grey else "RGB")
+        if self.crop is not None:
+            image = image.crop(self._box(image))
+        if self.image_size is not None and image.size != self.image_size[::-1]:
+            image = ImageOps.fit(image, self.image_size[::-1], method=Image.Resampling.LANCZOS)
+        pixels = np.asarray(image)
+        return pixels.reshape(*pixels.shape[:2], -1)
+
+    def _box(self, image: Image.Image) -> tuple[int, int, int, int]:
+        """Return the box to cut out, in pixels."""
+        if self.crop == "face":
+            box = find_face(np.asarray(image.convert("L")))
+            if box is None:
+                raise UnreadableImageError("no face found")
+            return box
+        left, top, right, bottom = (float(share) for share in self.crop)  # type: ignore[union-attr]
+        width, height = image.size
+        box = (round(left * width), round(top * height), round(right * width), round(bottom * height))
+        return box[0], box[1], max(box[2], box[0] + 1), max(box[3], box[1] + 1)
+
+    def state(self) -> dict[str, Any]:
+        """Return the settings as JSON holds them."""
+        return {
+            "image_size": None if self.image_size is None else list(self.image_size),
+            "grey": self.grey,
+            "crop": list(self.crop) if isinstance(self.crop, tuple) else self.crop,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "FacePreparation":
+        """Rebuild a preparation from what `state` returned."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in state.items()
+        }
+        return cls(**fields)

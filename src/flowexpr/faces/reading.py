@@ -1,0 +1,97 @@
+"""Image files: finding them in a folder, and reading one whatever its format, depth and orientation."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from flowexpr.exceptions import UnreadableImageError
+
+__all__ = ["find_images", "read_image"]
+
+DEEP_GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+"""Pillow's names for grey levels of more than 8 bits; its own conversion to 8 bits clips them."""
+
+
+def find_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return every image file in a folder and its sub-folders, sorted by path; hidden ones are left out.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where to look.
+
+    Returns
+    -------
+    paths : list of Path
+        Files whose suffix belongs to an image format that Pillow reads.
+    """
+    Image.init()
+    readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(root, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in readable
+        ]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def read_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Read an image file as 8-bit grey ("L") or colour ("RGB"), turned upright as its EXIF data say.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. Of an animation the first frame is read; transparency is dropped; 16-bit grey is scaled to 8 bits.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+        Of mode "L" where red, green and blue are equal everywhere, else "RGB".
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is missing, is no image, or is damaged.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            image.load()
+            return _to_8_bits(image)
+    except FileNotFoundError as error:
+        raise UnreadableImageError("no such file") from error
+    except IsADirectoryError as error:
+        raise UnreadableImageError("a folder, not an image") from error
+    except Image.UnidentifiedImageError as error:
+        raise UnreadableImageError("not an image, or of a format that Pillow does not read") from error
+    # Damaged files make Pillow's decoders raise whatever their parsing runs into.
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise UnreadableImageError("pixels are floats without a known range; scale them to 8 or 16 bits")
+    if image.mode in DEEP_GREY_MODES:
+        return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8))
+    if image.mode in ("L", "1", "LA", "La"):
+        return image.convert("L")
+    colour = image.convert("RGB")
+    values = np.asarray(colour)
+    if (values[..., 0] == values[..., 1]).all() and (values[..., 0] == values[..., 2]).all():
+        return colour.getchannel(0)
+    return colour
