@@ -76,7 +76,8 @@ class FlowExpressionClassifier(
     learning_rate : float, default=1e-3
         Highest learning rate of AdamW.
     schedule : {"one-cycle", "constant"}, default="one-cycle"
-        Whether the learning rate rises over the first tenth of the steps and then falls to zero.
+        Whether the learning rate falls to zero after its rise, over the first tenth of the steps (of at most 100
+        steps where it is constant).
     weight_decay : float, default=1e-4
         Of AdamW; 0 is Adam.
     validation_fraction : float, default=None
@@ -139,6 +140,8 @@ class FlowExpressionClassifier(
         How the validation set was split off.
     class_latents_ : list of ndarray of shape (n_classes, ...)
         Mean of every latent z1, z2, ... by class, over at most 256 training samples each.
+    preprocessing_ : dict
+        How image files were read, on models that the command ``flowexpr fit`` made.
     module_ : torch.nn.Module
         The trained flow.
 

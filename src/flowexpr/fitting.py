@@ -62,8 +62,10 @@ def run_fit(
     """
     groups = _check_groups(groups, rows)
     previous = _previous_fit(estimator)
-    if hasattr(estimator, "n_steps_"):
-        del estimator.n_steps_  # not fitted until training is done, whatever an earlier fit left
+    # Not fitted until training is done, whatever an earlier fit or a loaded file left.
+    for name in ("n_steps_", "preprocessing_"):
+        if hasattr(estimator, name):
+            delattr(estimator, name)
     estimator.classes_, y = split_labels(labels, estimator.unlabeled)
     _set_signal(estimator, rows)
     _set_prior(estimator, y)

@@ -1,0 +1,58 @@
+"""The entry point of the command: parse, run the sub-command, and turn errors into one line each."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from flowexpr import __version__
+from flowexpr.cli import demo, doctor, evaluate, fit, predict
+from flowexpr.exceptions import TrainingDivergedError
+
+__all__ = ["main"]
+
+DESCRIPTION = """\
+Recognise facial expressions with a normalizing flow trained on your own images.
+
+  flowexpr doctor                                        what is installed, what would be used
+  flowexpr demo                                          everything at once, on faces that are drawn
+  flowexpr evaluate FOLDER --subject '^(S\\d+)'           how well it does on people it never saw
+  flowexpr fit FOLDER --subject '^(S\\d+)' -o MODEL       train on all of FOLDER and save
+  flowexpr predict MODEL IMAGES... -o out.csv            expressions of new images
+"""
+
+EPILOG = "'flowexpr COMMAND --help' tells the options of a command, with examples."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command ``flowexpr``.
+
+    Parameters
+    ----------
+    arguments : sequence of str, default=None
+        What follows the command's name; None takes the process's arguments.
+
+    Returns
+    -------
+    status : int
+        0, or 1 where nothing could be done for any input, 2 for wrong input, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("flowexpr: interrupted.", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, TrainingDivergedError) as error:
+        print(f"flowexpr {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "flowexpr", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"flowexpr {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (demo, fit, evaluate, predict, doctor):
+        module.add_parser(commands)
+    return parser

@@ -1,0 +1,193 @@
+"""Options that several sub-commands share: which files to read and how, and what model to build of them."""
+
+import argparse
+import ast
+import math
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from flowexpr.classifier import FlowExpressionClassifier
+from flowexpr.datasets import load_faces
+from flowexpr.parameters import PAPER, check_parameters
+
+__all__ = [
+    "add_data_options",
+    "add_model_options",
+    "build_classifier",
+    "command_parser",
+    "describe_faces",
+    "peak_memory",
+    "read_faces",
+]
+
+
+def command_parser(commands: Any, name: str, summary: str, details: str) -> argparse.ArgumentParser:
+    """Add a sub-command whose help ends with examples."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the folder, and how files become labelled images."""
+    data = parser.add_argument_group("images")
+    data.add_argument(
+        "folder",
+        metavar="FOLDER",
+        help="folder of images in sub-folders named by expression; or a manifest.csv (path,label,subject,clip), "
+        "or a folder that holds one",
+    )
+    data.add_argument(
+        "--label",
+        metavar="REGEX",
+        help="expression, from the file name (first group, or the whole match) instead of the sub-folder; a pattern "
+        "with a slash is searched in the path below FOLDER",
+    )
+    data.add_argument("--subject", metavar="REGEX", help="who is seen, from the file name in the same way")
+    data.add_argument("--clip", metavar="REGEX", help="the recording, from the file name in the same way")
+    data.add_argument("--classes", metavar="A,B,...", type=_names, help="keep these expressions only")
+    data.add_argument(
+        "--image-size",
+        metavar="SIZE",
+        type=_size,
+        default="auto",
+        help="pixels, as 64 or HEIGHTxWIDTH; other proportions are cropped evenly. Default: as they come where all "
+        "have one even size of at most 64, else 64",
+    )
+    data.add_argument("--grey", action="store_true", help="one grey channel; without it colour where there is any")
+    data.add_argument(
+        "--crop",
+        metavar="BOX",
+        type=_crop,
+        help="'face' cuts out the largest face found (needs the extra [faces]); LEFT,TOP,RIGHT,BOTTOM is a box in "
+        "shares of width and height, 0 to 1",
+    )
+    data.add_argument("--skip-unreadable", action="store_true", help="leave out files that cannot be read")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the parameters of the classifier that people change, and a way to set all the others."""
+    model = parser.add_argument_group("model", "defaults are those of flowexpr.FlowExpressionClassifier")
+    model.add_argument("--paper", action="store_true", help="start from the paper's settings (days on a CPU)")
+    model.add_argument("--max-epochs", type=int, metavar="N", help="passes over the images")
+    model.add_argument("--batch-size", type=int, metavar="N", help="images of a training step")
+    model.add_argument("--learning-rate", type=float, metavar="X", help="highest learning rate")
+    model.add_argument("--validation-fraction", type=float, metavar="X", help="share of the subjects to hold out")
+    model.add_argument("--calibrate", choices=["temperature"], help="fit a temperature on held-out subjects")
+    model.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here when a killed command is run again")
+    model.add_argument("--device", help="cpu, cuda or auto")
+    model.add_argument("--precision", choices=["auto", "mixed", "float32", "float64"], help="number format")
+    model.add_argument("--random-state", type=int, default=0, metavar="SEED", help="default 0")
+    model.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other parameter of FlowExpressionClassifier, such as --set n_flows=8 --set head=gmm; repeatable",
+    )
+
+
+def read_faces(options: argparse.Namespace) -> Bunch:
+    """Load what the data options ask for, and say what was left out."""
+    faces = load_faces(
+        options.folder,
+        label=options.label,
+        subject=options.subject,
+        clip=options.clip,
+        classes=options.classes,
+        image_size=options.image_size,
+        grey=True if options.grey else None,
+        crop=options.crop,
+        skip_unreadable=options.skip_unreadable,
+        verbose=int(sys.stderr.isatty()),
+    )
+    for path, reason in faces.skipped:
+        print(f"left out: {path} ({reason})", file=sys.stderr)
+    return faces
+
+
+def describe_faces(faces: Bunch) -> str:
+    """Return two lines: how many images, of what size, of whom; and how many of each expression."""
+    n, height, width, channels = faces.images.shape
+    parts = [f"{n} images of {height} x {width} pixels, {'grey' if channels == 1 else 'colour'}"]
+    if faces.subject is not None:
+        parts.append(f"{len(np.unique(faces.subject))} subjects")
+    if faces.clip is not None:
+        pairs = faces.clip if faces.subject is None else np.char.add(np.char.add(faces.subject, "\n"), faces.clip)
+        parts.append(f"{len(np.unique(pairs))} clips")
+    counts = np.bincount(faces.target)
+    classes = ", ".join(f"{name} {count}" for name, count in zip(faces.target_names, counts, strict=True))
+    return f"{', '.join(parts)}\n{classes}"
+
+
+def build_classifier(options: argparse.Namespace) -> FlowExpressionClassifier:
+    """Build the classifier that the model options ask for."""
+    parameters: dict[str, Any] = dict(PAPER) if options.paper else {}
+    names = ("max_epochs", "batch_size", "learning_rate", "validation_fraction", "calibrate", "checkpoint_dir")
+    for name in (*names, "device", "precision", "random_state"):
+        value = getattr(options, name)
+        if value is not None:
+            parameters[name] = value
+    known = FlowExpressionClassifier().get_params()
+    for setting in options.set:
+        name, equals, text = setting.partition("=")
+        if not equals or name not in known:
+            raise ValueError(
+                f"--set {setting} was expected to be NAME=VALUE, NAME being one of {', '.join(sorted(known))}."
+            )
+        parameters[name] = _literal(text)
+    check_parameters(known | parameters)
+    return FlowExpressionClassifier(**parameters)
+
+
+def peak_memory(began: float) -> str:
+    """Return the seconds since `began` (by `time.perf_counter`) and the process's largest resident memory."""
+    seconds = f"{time.perf_counter() - began:.0f} s"
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return seconds
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{seconds}, {largest * (1 if sys.platform == 'darwin' else 1024) / 2**20:.0f} MiB of memory at most"
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _size(text: str) -> Any:
+    if text == "auto":
+        return text
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"expected pixels as 64 or HEIGHTxWIDTH (48x64), or auto, but came {text!r}")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def _crop(text: str) -> Any:
+    if text == "face":
+        return text
+    try:
+        shares = tuple(float(share) for share in text.split(","))
+    except ValueError:
+        shares = ()
+    if len(shares) != 4 or not all(math.isfinite(share) for share in shares):
+        raise argparse.ArgumentTypeError(
+            f"expected face, or LEFT,TOP,RIGHT,BOTTOM in shares (0.2,0.1,0.8,0.9), but came {text!r}"
+        )
+    return shares

@@ -1,0 +1,66 @@
+"""Cross-validation from the shell."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowexpr.cli import main
+
+TINY = ["--max-epochs", "1", "--set", "n_flows=1", "--set", "hidden_channels=8", "--set", "head_n_flows=1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder of 16 grey images: bright faces are joy, dark ones anger; four subjects, eight clips."""
+    root = tmp_path_factory.mktemp("faces")
+    random = np.random.default_rng(0)
+    for i in range(16):
+        label = "anger" if i % 2 else "joy"
+        path = root / label / f"P{i // 4}_{i // 2 % 2}_{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        low = 0 if i % 2 else 150
+        Image.fromarray(random.integers(low, low + 100, (16, 16), dtype=np.uint8)).save(path)
+    return root
+
+
+def test_all_protocols_that_the_names_allow(folder, tmp_path, capsys):
+    out = tmp_path / "scores.json"
+    arguments = ["evaluate", str(folder), "--subject", r"^(P\d)", "--clip", r"_(\d)_", "--folds", "2", "-o", str(out)]
+    assert main([*arguments, *TINY]) == 0
+    text = capsys.readouterr().out
+    assert "16 images of 16 x 16 pixels, grey, 4 subjects, 8 clips" in text
+    assert "share of each expression that the flow recognised" in text
+    assert "MiB of memory at most" in text
+    scores = json.loads(out.read_text())
+    assert {(row["protocol"], row["estimator"]) for row in scores["summary"]} == {
+        (protocol, estimator) for protocol in ("random", "clip", "subject") for estimator in ("linear", "flow")
+    }
+    assert all(row["accuracy"] == 1 for row in scores["summary"] if row["estimator"] == "linear")
+
+
+def test_without_subjects_the_number_is_put_in_its_place(folder, capsys):
+    assert main(["evaluate", str(folder), "--folds", "2", "--max-folds", "1", *TINY]) == 0
+    printed = capsys.readouterr()
+    assert "says nothing about new people" in printed.err
+    assert "\nsubject" not in printed.out
+
+
+def test_no_more_folds_than_subjects(folder, capsys):
+    arguments = ["evaluate", str(folder), "--subject", r"^(P\d)", "--protocols", "subject", "--max-folds", "1", *TINY]
+    assert main(arguments) == 0
+    assert "--folds 5 is more than there are subjects: 4 folds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--protocols", "subject"], "The protocol 'subject' needs subject="),
+        (["--protocols", "people"], "protocols should be a sequence of"),
+        (["-o", "nowhere/at/all.json"], "there is no such folder"),
+    ],
+)
+def test_wrong_options_are_told(folder, arguments, message, capsys):
+    assert main(["evaluate", str(folder), *arguments]) == 2
+    assert message in capsys.readouterr().err
