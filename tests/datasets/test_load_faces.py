@@ -49,6 +49,13 @@ def test_expression_comes_from_the_folder_and_the_rest_from_the_name(folder):
     assert faces.skipped == []
 
 
+def test_relative_folders_and_manifests_are_taken(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert load_faces("faces").images.shape == (5, 8, 8, 1)
+    write_manifest(folder / "table.csv", [(NAMES[0], "a"), (NAMES[3], "b")], ("path", "label"))
+    assert load_faces("faces/table.csv").target_names.tolist() == ["a", "b"]
+
+
 def test_what_no_pattern_tells_is_none(folder):
     faces = load_faces(folder)
     assert faces.subject is None

@@ -143,12 +143,12 @@ def _entries(root: Path, patterns: dict[str, re.Pattern[str] | None]) -> list[_E
     manifest = root / MANIFEST if root.is_dir() else root
     if manifest.is_file():
         base, rows = manifest.parent, _manifest_rows(manifest)
+        paths = [base / row["path"] for row in rows]
     else:
-        base = root
-        rows = [{"path": str(path)} for path in find_images(root)]
-        if not rows:
+        base, paths = root, find_images(root)
+        rows = [{} for _ in paths]
+        if not paths:
             raise ValueError(f"no image was found in {root} or its sub-folders. Pass a folder of image files.")
-    paths = [base / row["path"] for row in rows]
     columns = {name: _found(name, pattern, paths, base) for name, pattern in patterns.items() if pattern is not None}
     if "label" not in columns:
         columns["label"] = _labels(rows, paths, base, manifest.is_file())
