@@ -188,17 +188,17 @@ def _draw_clip(
 
 def _draw_view(random: np.random.Generator) -> View:
     direction = random.uniform(0, 2 * np.pi)
-    strength = random.uniform(0.0, 0.35)
+    strength = random.uniform(0.0, 0.3)
     warmth = random.uniform(-0.06, 0.06)
-    grey = random.uniform(60, 215)
+    grey = random.uniform(80, 190)
     red, green, blue = np.clip(grey + random.uniform(-25, 25, 3), 0, 255).astype(int).tolist()
     return View(
-        shift=(random.uniform(-0.05, 0.05), 0.02 + random.uniform(-0.04, 0.04)),
-        angle=np.radians(random.uniform(-8, 8)),
-        size=random.uniform(0.36, 0.42),
-        turn=random.uniform(-0.06, 0.06),
+        shift=(random.uniform(-0.015, 0.015), 0.02 + random.uniform(-0.012, 0.012)),
+        angle=np.radians(random.uniform(-3, 3)),
+        size=random.uniform(0.44, 0.47),
+        turn=random.uniform(-0.03, 0.03),
         light=(strength * np.cos(direction), strength * np.sin(direction)),
-        gain=random.uniform(0.75, 1.1),
+        gain=random.uniform(0.8, 1.1),
         tint=(1 + warmth, 1.0, 1 - warmth),
         background=(red, green, blue),
     )
