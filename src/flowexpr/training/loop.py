@@ -22,7 +22,10 @@ from flowexpr.training.data import TrainingData, generator_for
 from flowexpr.training.objective import UNLABELLED, Objective
 
 WARM_UP = 0.1
-"""Share of the steps over which a one-cycle schedule rises to its full learning rate."""
+"""Share of the steps over which the learning rate rises to its full value."""
+LONGEST_CONSTANT_WARM_UP = 100
+"""Steps of the rise of a constant schedule, at most. Without it the first steps, all of full size, blow a flow of
+more than a hundred coupling layers up beyond float32 (openai/glow warms up for ten epochs)."""
 LARGEST_GRADIENT = 10.0
 """Gradients are scaled down to this norm."""
 MOST_SKIPPED_IN_A_ROW = 10
@@ -46,7 +49,7 @@ class Plan:
     learning_rate : float
         The highest of the schedule.
     schedule : {"one-cycle", "constant"}
-        Whether the learning rate rises and falls.
+        Whether the learning rate falls after its rise.
     weight_decay : float
         Of AdamW; 0 is Adam.
     weight_averaging : float
@@ -195,11 +198,17 @@ class Trainer:
         self.sums.add(losses, int((y != UNLABELLED).sum()), finite)
 
     def _learning_rate(self, step: int) -> float:
-        if self.plan.schedule == "constant":
-            return self.plan.learning_rate
-        rise = max(1, round(WARM_UP * self.n_steps))
+        constant = self.plan.schedule == "constant"
+        if constant:
+            # Of the steps that the epochs hold, so that max_steps cuts a run short without changing it.
+            rise = min(round(WARM_UP * self.plan.max_epochs * self.n_batches), LONGEST_CONSTANT_WARM_UP)
+        else:
+            rise = round(WARM_UP * self.n_steps)
+        rise = max(1, rise)
         if step < rise:
             return self.plan.learning_rate * (step + 1) / rise
+        if constant:
+            return self.plan.learning_rate
         progress = (step - rise) / max(1, self.n_steps - rise)
         return self.plan.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
