@@ -50,8 +50,9 @@ class FlowExpressionClassifier(
         Flow steps of h and the width of their networks.
     gmm_means : {"random", "learned"}, default="random"
         Means of the "gmm" head: fixed where they were drawn, as in [2]_, or trained.
-    class_loss_weight : float, default=3.0
-        lambda of equation 6: weight of the cross-entropy (nats) against -log p(x|y) (bits/dim). 0.3 in the paper.
+    class_loss_weight : float or "auto", default="auto"
+        lambda of equation 6: weight of the cross-entropy (nats) against -log p(x|y) (bits/dim). 0.3 in the paper;
+        "auto" is 3 for images and 0.3 for vectors.
     class_prior : {"empirical", "uniform"} or array of shape (n_classes,), default="empirical"
         p(y), in the order of the sorted labels.
     class_weight : dict or "balanced", default=None
@@ -63,16 +64,17 @@ class FlowExpressionClassifier(
     augment : bool or callable, default=True
         Random mirroring, small affine changes, light and erasing of training images; or a function
         ``(images, generator) -> images`` of float32 arrays (n, H, W, C) within 0..255. Vectors are never changed.
-    label_smoothing : float, default=0.1
-        Share of the target spread over all classes in the cross-entropy.
+    label_smoothing : float or "auto", default="auto"
+        Share of the target spread over all classes in the cross-entropy; "auto" is 0.1 for images, 0 for vectors.
     weight_averaging : float, default=0.99
         Decay of the moving average of the weights, which predicts; 0 for none.
     max_epochs : int, default=30
         Passes over the training set, at most.
     max_steps : int, default=None
         Optimiser steps, at most; None for no limit of its own.
-    batch_size : int, default=32
-        Rows of a batch; with unlabelled rows, half of them are labelled.
+    batch_size : int or "auto", default="auto"
+        Rows of a batch; with unlabelled rows, half of them are labelled. "auto" is 32, or an eighth of fewer than 256
+        rows, at least 8.
     learning_rate : float, default=1e-3
         Highest learning rate of AdamW.
     schedule : {"one-cycle", "constant"}, default="one-cycle"
@@ -124,6 +126,8 @@ class FlowExpressionClassifier(
     temperature_ : float
         Divides the log-likelihoods in decisions; 1 unless calibrated.
     precision_, memory_, device_ : str
+        What "auto" became.
+    batch_size_ : int
         What "auto" became.
     n_threads_ : int
         Threads of torch during `fit`.
@@ -180,17 +184,17 @@ class FlowExpressionClassifier(
         head_n_flows: int = 4,
         head_hidden_channels: int = 128,
         gmm_means: str = "random",
-        class_loss_weight: float = 3.0,
+        class_loss_weight: float | str = "auto",
         class_prior: Any = "empirical",
         class_weight: Any = None,
         unlabeled: Any = None,
         n_bits: int = 5,
         augment: Any = True,
-        label_smoothing: float = 0.1,
+        label_smoothing: float | str = "auto",
         weight_averaging: float = 0.99,
         max_epochs: int = 30,
         max_steps: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
         learning_rate: float = 1e-3,
         schedule: str = "one-cycle",
         weight_decay: float = 1e-4,

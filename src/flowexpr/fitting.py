@@ -19,7 +19,14 @@ from flowexpr.calibration import fit_temperature
 from flowexpr.exceptions import ModelFileError
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
 from flowexpr.inputs import find_input_range, split_labels
-from flowexpr.parameters import choose_n_blocks, resolve_device, resolve_memory, resolve_precision
+from flowexpr.parameters import (
+    choose_n_blocks,
+    resolve_batch_size,
+    resolve_device,
+    resolve_loss,
+    resolve_memory,
+    resolve_precision,
+)
 from flowexpr.signals import ImageSignal, VectorSignal
 from flowexpr.training.checkpoint import Checkpoint, describe_function, fingerprint
 from flowexpr.training.data import TrainingData
@@ -69,7 +76,7 @@ def run_fit(
     estimator.classes_, y = split_labels(labels, estimator.unlabeled)
     _set_signal(estimator, rows)
     _set_prior(estimator, y)
-    _resolve(estimator)
+    _resolve(estimator, len(rows))
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
     checkpoint = _checkpoint(estimator, previous, rows, labels, groups, seed)
     if checkpoint is not None:
@@ -190,12 +197,13 @@ def _class_weights(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) 
     return compute_class_weight(estimator.class_weight, classes=estimator.classes_, y=labels).astype(np.float64)
 
 
-def _resolve(estimator: "FlowExpressionClassifier") -> None:
+def _resolve(estimator: "FlowExpressionClassifier", n_samples: int) -> None:
     """Set what the "auto" parameters become."""
     device = resolve_device(estimator.device)
     is_image = isinstance(estimator.signal_, ImageSignal)
     estimator.device_ = str(device)
     estimator.precision_ = resolve_precision(estimator.precision, device, is_image=is_image)
+    estimator.batch_size_ = resolve_batch_size(estimator.batch_size, n_samples)
     estimator.memory_ = resolve_memory(estimator.memory, _activation_bytes(estimator))
     estimator.n_threads_ = torch.get_num_threads()
     estimator.temperature_ = 1.0
@@ -204,13 +212,13 @@ def _resolve(estimator: "FlowExpressionClassifier") -> None:
 def _activation_bytes(estimator: "FlowExpressionClassifier") -> int:
     """Estimate what a training step stores for its gradient: three hidden layers a coupling, and its channels."""
     if not isinstance(estimator.signal_, ImageSignal):
-        return 4 * estimator.batch_size * estimator.n_flows * (3 * estimator.hidden_channels)
+        return 4 * estimator.batch_size_ * estimator.n_flows * (3 * estimator.hidden_channels)
     height, width, channels = estimator.signal_.shape
     values = 0
     for block in range(estimator.n_blocks_ or 0):
         positions = (height >> block + 1) * (width >> block + 1)
         values += positions * (3 * estimator.hidden_channels + 8 * (channels << block + 1))
-    return 4 * estimator.batch_size * estimator.n_flows * values
+    return 4 * estimator.batch_size_ * estimator.n_flows * values
 
 
 def _checkpoint(
@@ -372,10 +380,13 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer) -> None:
 def _objective(estimator: "FlowExpressionClassifier", training: TrainingData) -> Objective:
     dtype, device = next(estimator.module_.parameters()).dtype, torch.device(estimator.device_)
     weights = _class_weights(estimator, training.y)
+    class_loss_weight, label_smoothing = resolve_loss(
+        estimator.class_loss_weight, estimator.label_smoothing, is_image=isinstance(estimator.signal_, ImageSignal)
+    )
     return Objective(
         torch.tensor(estimator.log_prior_, dtype=dtype, device=device),
-        class_loss_weight=float(estimator.class_loss_weight),
-        label_smoothing=float(estimator.label_smoothing),
+        class_loss_weight=class_loss_weight,
+        label_smoothing=label_smoothing,
         class_weight=torch.tensor(weights, dtype=dtype, device=device),
         n_dims=estimator.signal_.n_dims,
         log_volume=estimator.signal_.log_volume,
@@ -386,7 +397,7 @@ def _plan(estimator: "FlowExpressionClassifier") -> Plan:
     return Plan(
         max_epochs=estimator.max_epochs,
         max_steps=estimator.max_steps,
-        batch_size=estimator.batch_size,
+        batch_size=estimator.batch_size_,
         learning_rate=float(estimator.learning_rate),
         schedule=estimator.schedule,
         weight_decay=float(estimator.weight_decay),
@@ -401,7 +412,7 @@ def _plan(estimator: "FlowExpressionClassifier") -> Plan:
 
 def _set_class_latents(estimator: "FlowExpressionClassifier", training: TrainingData, n_steps: int) -> None:
     n_classes = len(estimator.classes_)
-    n_seen = math.ceil(n_steps * estimator.batch_size / n_classes)
+    n_seen = math.ceil(n_steps * estimator.batch_size_ / n_classes)
     n_most = max(1, min(SAMPLES_PER_CLASS_MEAN, n_seen))  # no longer than training itself, where steps are few
     predictor = estimator._predictor()
     random = np.random.default_rng(estimator.seed_)

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["PAPER", "check_parameters", "choose_n_blocks", "resolve_device", "resolve_memory", "resolve_precision"]
+__all__ = [
+    "PAPER",
+    "check_parameters",
+    "choose_n_blocks",
+    "resolve_batch_size",
+    "resolve_device",
+    "resolve_loss",
+    "resolve_memory",
+    "resolve_precision",
+]
 
 PAPER: dict[str, Any] = {
     "backbone": "glow",
@@ -36,6 +45,18 @@ PAPER: dict[str, Any] = {
 
 MEMORY_BUDGET = 4 * 2**30
 """Bytes of activations above which memory="auto" recomputes them instead of storing them."""
+
+BATCH_SIZES = (8, 32)
+"""Smallest and largest batch of batch_size="auto"."""
+
+BATCHES_OF_AN_EPOCH = 8
+"""batch_size="auto" makes the batches of small data sets smaller so that an epoch has this many."""
+
+IMAGE_LOSS = (3.0, 0.1)
+"""class_loss_weight and label_smoothing of "auto" for images."""
+
+VECTOR_LOSS = (0.3, 0.0)
+"""The same for vectors, of which density and class are learned together, and unlabelled rows tell the class."""
 
 LARGEST_Z1_SIDE = 4
 """n_blocks="auto" makes the deepest latent at most this high and wide."""
@@ -86,6 +107,10 @@ def _either(is_special: Callable[[Any], bool], text: str, check: Check) -> Check
     return (lambda value: is_special(value) or check[0](value)), f"{text} or {check[1]}"
 
 
+def _or_auto(check: Check) -> Check:
+    return _either(lambda value: isinstance(value, str) and value == "auto", '"auto"', check)
+
+
 def _is_prior(value: Any) -> bool:
     try:
         return np.asarray(value, dtype=np.float64).ndim == 1
@@ -103,22 +128,22 @@ CHECKS: dict[str, Check] = {
     "backbone": _one_of(None, "glow", "realnvp"),
     "head": _one_of("conditional", "gmm"),
     "image_shape": (_is_shape, "None, (H, W) or (H, W, C) with positive integers"),
-    "n_blocks": _either(lambda v: isinstance(v, str) and v == "auto", '"auto"', _at_least(1)),
+    "n_blocks": _or_auto(_at_least(1)),
     "n_flows": _at_least(1),
     "hidden_channels": _at_least(1),
     "head_n_flows": _at_least(1),
     "head_hidden_channels": _at_least(1),
     "gmm_means": _one_of("random", "learned"),
-    "class_loss_weight": _number(0),
+    "class_loss_weight": _or_auto(_number(0)),
     "class_prior": _either(_is_prior, "an array of probabilities", _one_of("empirical", "uniform")),
     "class_weight": _either(_is_weights, "a dict {label: weight greater than 0}", _one_of(None, "balanced")),
     "n_bits": (lambda v: _is_int(v) and 1 <= v <= 8, "an integer from 1 to 8"),
     "augment": _either(callable, "a callable (images, generator) -> images", _BOOL),
-    "label_smoothing": _number(0, 1, open_high=True),
+    "label_smoothing": _or_auto(_number(0, 1, open_high=True)),
     "weight_averaging": _number(0, 1, open_high=True),
     "max_epochs": _at_least(1),
     "max_steps": _at_least(1, or_none=True),
-    "batch_size": _at_least(1),
+    "batch_size": _or_auto(_at_least(1)),
     "learning_rate": _number(0, open_low=True),
     "schedule": _one_of("one-cycle", "constant"),
     "weight_decay": _number(0),
@@ -205,6 +230,23 @@ def resolve_precision(precision: str, device: torch.device, *, is_image: bool) -
     if precision != "auto":
         return precision
     return "mixed" if is_image and has_native_bfloat16(device) else "float32"
+
+
+def resolve_batch_size(batch_size: int | str, n_samples: int) -> int:
+    """Return the rows of a batch; "auto" is 32, or an eighth of fewer than 256 samples, at least 8."""
+    if batch_size != "auto":
+        return int(batch_size)
+    smallest, largest = BATCH_SIZES
+    return min(largest, max(smallest, n_samples // BATCHES_OF_AN_EPOCH))
+
+
+def resolve_loss(
+    class_loss_weight: float | str, label_smoothing: float | str, *, is_image: bool
+) -> tuple[float, float]:
+    """Return lambda of equation 6 and the label smoothing; "auto" chooses by the kind of data."""
+    chosen = zip((class_loss_weight, label_smoothing), IMAGE_LOSS if is_image else VECTOR_LOSS, strict=True)
+    weight, smoothing = (default if value == "auto" else float(value) for value, default in chosen)
+    return weight, smoothing
 
 
 def resolve_memory(memory: str, activation_bytes: int) -> str:

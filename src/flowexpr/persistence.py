@@ -30,6 +30,7 @@ FITTED_SCALARS = (
     "temperature_",
     "precision_",
     "memory_",
+    "batch_size_",
     "n_threads_",
     "n_blocks_",
     "sample_shape_",

@@ -16,8 +16,9 @@ from torch import Tensor
 
 __all__ = ["ImageSignal", "Signal", "VectorSignal", "signal_from_state"]
 
-VECTOR_NOISE = 0.1
-"""Standard deviation of the noise on standardised training vectors: bounds the density of repeated values."""
+NOISE_SHARE = 0.6
+"""Noise on standardised training vectors as a share of Silverman's bandwidth: enough that few rows in many
+dimensions are not learned by heart, and repeated values have a bounded density."""
 
 
 @dataclass(frozen=True)
@@ -107,24 +108,34 @@ class VectorSignal:
     ----------
     mean, scale : tuple of float
         Of each feature; a constant feature has scale 1.
+    noise : float
+        Standard deviation of the noise on standardised training vectors.
     dtype : str
         Numpy name of the type of the arrays that come back.
+
+    References
+    ----------
+    .. [1] Silverman, "Density Estimation for Statistics and Data Analysis", 1986, section 4.3.2: the bandwidth
+       (4 / (d + 2))**(1 / (d + 4)) * n**(-1 / (d + 4)) of n rows with d standardised features.
     """
 
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    noise: float
     dtype: str = "float64"
 
     kind: ClassVar[str] = "vector"
 
     @classmethod
     def of(cls, rows: NDArray[Any]) -> "VectorSignal":
-        """Measure the mean and the standard deviation of rows (n, n_features)."""
+        """Measure the mean and the standard deviation of rows (n, n_features), and choose the noise by their number."""
+        n, d = rows.shape
         mean: NDArray[np.float64] = np.asarray(np.mean(rows, axis=0, dtype=np.float64))
         scale: NDArray[np.float64] = np.asarray(np.std(rows, axis=0, dtype=np.float64))
         # A column whose spread is rounding error of its mean is constant.
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
-        return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, scale).tolist()))
+        bandwidth = (4 / ((d + 2) * n)) ** (1 / (d + 4))
+        return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, scale).tolist()), NOISE_SHARE * bandwidth)
 
     @property
     def n_dims(self) -> int:
@@ -141,9 +152,9 @@ class VectorSignal:
         return torch.from_numpy((rows.astype(np.float64) - np.array(self.mean)) / np.array(self.scale))
 
     def training_variable(self, standardised: Tensor, generator: torch.Generator) -> Tensor:
-        """Return standardised vectors with a little Gaussian noise (see VECTOR_NOISE)."""
+        """Return standardised vectors with Gaussian noise (see NOISE_SHARE)."""
         noise = torch.randn(standardised.shape, generator=generator, dtype=standardised.dtype)
-        return standardised + VECTOR_NOISE * noise
+        return standardised + self.noise * noise
 
     def to_rows(self, x: Tensor) -> NDArray[Any]:
         """Undo `to_model`."""
@@ -155,7 +166,13 @@ class VectorSignal:
 
     def state(self) -> dict[str, Any]:
         """Return what `signal_from_state` needs, as JSON holds it."""
-        return {"kind": self.kind, "mean": list(self.mean), "scale": list(self.scale), "dtype": self.dtype}
+        return {
+            "kind": self.kind,
+            "mean": list(self.mean),
+            "scale": list(self.scale),
+            "noise": self.noise,
+            "dtype": self.dtype,
+        }
 
 
 Signal = ImageSignal | VectorSignal
