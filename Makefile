@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO ?= flowexpr-demo
+# A process a core, each with one thread: small tensors gain nothing from more.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types doctest check format docs clean
@@ -15,7 +17,7 @@ demo: $(VENV)/.plot  ## draw faces, train, print accuracies, leave pictures and 
 	$(BIN)/flowexpr demo -o $(DEMO)
 
 test: $(VENV)/.test  ## run the tests
-	$(BIN)/python -m pytest
+	$(TEST)
 
 lint: $(VENV)/.dev  ## check style and format
 	$(BIN)/ruff check .

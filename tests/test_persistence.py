@@ -110,7 +110,7 @@ def test_feature_names_come_back(two_features, tiny, tmp_path):
         {"random_state": None},
         {"checkpoint_dir": None, "n_flows": np.int64(2)},
     ],
-    ids=str,
+    ids=lambda changes: "-".join(f"{name}={type(value).__name__}" for name, value in changes.items()),
 )
 def test_parameters_of_every_kind_come_back(changes, two_features, tiny, tmp_path):
     X, y = two_features

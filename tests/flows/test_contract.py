@@ -293,7 +293,8 @@ def test_one_hot_planes_equal_a_convolution_of_concatenated_planes(shape):
     network = coupling.network
     x = torch.randn(N, *shape, generator=generator(2), dtype=torch.float64)
     planes = nn.functional.one_hot(LABELS, N_CLASSES).double().view(N, N_CLASSES, *([1] * (len(shape) - 1)))
-    joined = torch.cat([x, planes.expand(N, N_CLASSES, *shape[1:])], 1)
+    read = x if kernel_size else x.asinh()
+    joined = torch.cat([read, planes.expand(N, N_CLASSES, *shape[1:])], 1)
     weight = torch.cat([network.first.weight, network.label.weight], 1)
 
     def apply(layer_input, weight, bias):
