@@ -43,7 +43,7 @@ class DemoSize:
     max_epochs: int
 
 
-FULL = DemoSize(n_subjects=29, n_clips=2, n_frames=4, image_size=32, n_splits=3, max_epochs=7)
+FULL = DemoSize(n_subjects=29, n_clips=2, n_frames=4, image_size=32, n_splits=3, max_epochs=6)
 QUICK = DemoSize(n_subjects=10, n_clips=2, n_frames=3, image_size=32, n_splits=2, max_epochs=5)
 
 
