@@ -27,7 +27,7 @@ types: $(VENV)/.dev  ## check types
 	$(BIN)/mypy
 
 doctest: $(VENV)/.test  ## run the examples in docstrings
-	$(BIN)/python -m pytest --doctest-modules src/flowexpr
+	$(TEST) --doctest-modules src/flowexpr
 
 check: test lint types doctest  ## all of the above but the demo
 
