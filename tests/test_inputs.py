@@ -311,19 +311,26 @@ def test_only_fitting_n_blocks_is_named_alone():
     [
         (np.zeros((2, 4), np.uint8), (0, 255)),
         (np.array([[0.0, 1.0]]), (0, 1)),
-        (np.array([[0.0, 1.1]]), (0, 255)),
+        (np.array([[0.0, 110.0]]), (0, 255)),
         (np.array([[0, 1]]), (0, 255)),
         (np.array([[False, True]]), (0, 1)),
     ],
 )
 def test_input_range_is_found_from_type_and_values(rows, expected):
-    assert find_input_range(rows) == expected
+    assert find_input_range(rows, 5) == expected
 
 
 def test_input_range_is_found_a_piece_at_a_time(monkeypatch):
     monkeypatch.setattr("flowexpr.inputs.CHUNK_BYTES", 8)
     rows = np.array([[0.5], [200.0], [0.0]])
-    assert find_input_range(rows) == (0, 255)
+    assert find_input_range(rows, 5) == (0, 255)
+
+
+def test_floats_in_physical_units_are_warned_of():
+    celsius = np.array([[22.0, 37.0]])
+    with pytest.warns(UserWarning, match=r"run from 22 to 37 are taken as grey levels 0..255, of which n_bits=5 keeps"):
+        assert find_input_range(celsius, 5) == (0, 255)
+    assert find_input_range(celsius, 8) == (0, 255)  # enough levels: no warning
 
 
 def test_the_papers_settings_are_all_parameters():

@@ -168,7 +168,7 @@ def _set_signal(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> No
     dtype = rows.dtype.name if rows.dtype.kind in "fui" else "float64"
     if backbone == "glow" and image_shape is not None:
         estimator.n_blocks_ = choose_n_blocks(estimator.n_blocks, *image_shape[:2])
-        estimator.input_range_ = find_input_range(rows)
+        estimator.input_range_ = find_input_range(rows, int(estimator.n_bits))
         estimator.signal_ = ImageSignal(image_shape, estimator.input_range_, int(estimator.n_bits), dtype)
     else:
         estimator.n_blocks_ = None

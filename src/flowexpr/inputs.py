@@ -1,5 +1,7 @@
 """What may come into the estimator: images or vectors, labels with or without gaps, and clear words otherwise."""
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,10 @@ __all__ = [
 
 CHUNK_BYTES = 2**26
 """Bytes of X whose extremes are taken at a time, so that a memmap is never read into memory as a whole."""
+
+
+FEWEST_LEVELS = 4
+"""Fewer grey levels than this cannot be what was meant by float images."""
 
 
 def image_shape_of(shape: tuple[int, ...], image_shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:
@@ -105,8 +111,10 @@ def as_rows(X: Any, image_shape: tuple[int, int, int] | None = None) -> Any:
     return X.reshape(len(X), -1) if len(X) else X.reshape(0, int(np.prod(X.shape[1:])))
 
 
-def find_input_range(rows: NDArray[Any]) -> tuple[float, float]:
+def find_input_range(rows: NDArray[Any], n_bits: int) -> tuple[float, float]:
     """Return what black and white are in rows of pixels: (0, 255), or (0, 1) for floats that stay within.
+
+    Warns where floats within 0..255 span so little that `n_bits` bits keep fewer than `FEWEST_LEVELS` levels.
 
     Raises
     ------
@@ -119,10 +127,18 @@ def find_input_range(rows: NDArray[Any]) -> tuple[float, float]:
     if low < 0 or high > 255:
         raise ValueError(
             f"float images were expected within 0..1 or 0..255, but X runs from {low:g} to {high:g}. "
-            "Scale them by fixed numbers, the same for every image, and clip what lies outside."
+            "Scale them by fixed numbers, the same for every image, and clip what lies outside; flatten signals that "
+            "are no images to (n, n_features)."
         )
     if rows.dtype == np.bool_ or (rows.dtype.kind == "f" and high <= 1):
         return (0.0, 1.0)
+    n_levels = math.ceil((high - low) * 2.0 ** (n_bits - 8))
+    if rows.dtype.kind == "f" and n_levels < FEWEST_LEVELS:
+        warnings.warn(
+            f"float images that run from {low:g} to {high:g} are taken as grey levels 0..255, of which n_bits={n_bits} "
+            f"keeps about {n_levels} in that range. Scale them by fixed numbers to 0..1, the same for every image.",
+            stacklevel=2,
+        )
     return (0.0, 255.0)
 
 

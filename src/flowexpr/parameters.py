@@ -190,7 +190,7 @@ def choose_n_blocks(n_blocks: int | str, height: int, width: int) -> int:
     if largest == 0:
         raise ValueError(
             f"the image is {height} x {width}, but its sides must be divisible by 2**n_blocks, so at least by 2. "
-            "Resize or crop the images to even sides."
+            "Resize or crop the images to even sides; flatten signals that are no images to (n, n_features)."
         )
     if n_blocks == "auto":
         wanted = max(1, math.ceil(math.log2(max(height, width) / LARGEST_Z1_SIDE)))
