@@ -50,7 +50,8 @@ def _per_channel(parameter: Tensor, x: Tensor) -> Tensor:
     return parameter.view(1, -1, *([1] * (x.ndim - 2)))
 
 
-def _n_positions(x: Tensor) -> int:
+def n_positions(x: Tensor) -> int:
+    """Return the number of positions of x, (n, C) or (n, C, H, W): 1 or H * W."""
     return math.prod(x.shape[2:])
 
 
@@ -75,25 +76,30 @@ class ActNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialised", torch.tensor(False))
-        self._ready = False  # what the buffer says, without asking the device at every step
+        self._seen = False  # what the buffer says, without asking the device at every step
+
+    def waits(self) -> bool:
+        """Tell whether the next batch is the first one to train on."""
+        if self.training and not self._seen:
+            self._seen = bool(self.initialised)
+            return not self._seen
+        return False
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if not self._ready:
+        if self.waits():
             self._initialise(x)
         z = (x + _per_channel(self.bias, x)) * _per_channel(self.log_scale.exp(), x)
-        return z, (_n_positions(x) * self.log_scale.sum()).expand(len(x))
+        return z, (n_positions(x) * self.log_scale.sum()).expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         return z * _per_channel((-self.log_scale).exp(), z) - _per_channel(self.bias, z)
 
     @torch.no_grad()
     def _initialise(self, x: Tensor) -> None:
-        if self.training and not self.initialised:
-            values = x.transpose(0, 1).flatten(1)  # (C, n * positions)
-            self.bias.copy_(-values.mean(1))
-            self.log_scale.copy_(-values.std(1, correction=0).clamp_min(SMALLEST_STD).log())
-            self.initialised.fill_(True)
-        self._ready = bool(self.initialised)
+        values = x.transpose(0, 1).flatten(1)  # (C, n * positions)
+        self.bias.copy_(-values.mean(1))
+        self.log_scale.copy_(-values.std(1, correction=0).clamp_min(SMALLEST_STD).log())
+        self.initialised.fill_(True)
 
 
 class InvertibleConv1x1(nn.Module):
@@ -125,21 +131,26 @@ class InvertibleConv1x1(nn.Module):
 
     def weight(self) -> Tensor:
         """Return the matrix W, (C, C)."""
-        identity = torch.eye(len(self.sign), dtype=self.sign.dtype, device=self.sign.device)
-        upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
-        return self.permutation @ (self.lower.tril(-1) + identity) @ upper
+        return compose_lu(self.permutation, self.lower, self.upper, self.sign * self.log_diagonal.exp())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return _mix(x, self.weight()), (_n_positions(x) * self.log_diagonal.sum()).expand(len(x))
+        return mix_channels(x, self.weight()), (n_positions(x) * self.log_diagonal.sum()).expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
-        return _mix(z, torch.linalg.inv(self.weight().double()).to(z.dtype))
+        return mix_channels(z, torch.linalg.inv(self.weight().double()).to(z.dtype))
 
 
-def _mix(x: Tensor, weight: Tensor) -> Tensor:
+def compose_lu(permutation: Tensor, lower: Tensor, upper: Tensor, diagonal: Tensor) -> Tensor:
+    """Return P (L + I) (U + diag(s)) of matrices (..., C, C), L and U strictly triangular, and s (..., C)."""
+    identity = torch.eye(diagonal.shape[-1], dtype=diagonal.dtype, device=diagonal.device)
+    return permutation @ ((lower.tril(-1) + identity) @ (upper.triu(1) + torch.diag_embed(diagonal)))
+
+
+def mix_channels(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply the channels of x, (n, C) or (n, C, H, W), by a matrix (C, C), and add a bias (C,)."""
     if x.ndim == 2:
-        return F.linear(x, weight)
-    return F.conv2d(x, weight[:, :, None, None])
+        return F.linear(x, weight, bias)
+    return F.conv2d(x, weight[:, :, None, None], bias)
 
 
 class AffineCoupling(nn.Module):
@@ -233,22 +244,13 @@ class FlowStep(nn.Module):
         )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_det = self.linear_part(x)
-        z, coupling_log_det = self.coupling(x, y)
-        return z, log_det + coupling_log_det
-
-    def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.linear_part_inverse(self.coupling.inverse(z, y))
-
-    def linear_part(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply ActNorm and the 1x1 convolution, which no network and no class enters."""
         x, norm_log_det = self.actnorm(x)
         x, conv_log_det = self.conv1x1(x)
-        return x, norm_log_det + conv_log_det
+        z, coupling_log_det = self.coupling(x, y)
+        return z, norm_log_det + conv_log_det + coupling_log_det
 
-    def linear_part_inverse(self, x: Tensor) -> Tensor:
-        """Undo `linear_part`."""
-        return self.actnorm.inverse(self.conv1x1.inverse(x))
+    def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.actnorm.inverse(self.conv1x1.inverse(self.coupling.inverse(z, y)))
 
 
 class Squeeze(nn.Module):

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowexpr.flows.layers import FlowStep
+from flowexpr.flows.layers import AffineCoupling, FlowStep, mix_channels, sum_over_dims
+from flowexpr.flows.linear import invert_maps, linear_maps, linear_parameters
 
 
 def run_reversibly(steps: Sequence[FlowStep], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,19 +36,19 @@ def run_reversibly(steps: Sequence[FlowStep], x: Tensor) -> tuple[Tensor, Tensor
     z : Tensor of shape (n, C, ...)
         The output of the last step.
     log_det : Tensor of shape (n,)
-        Sum of the log-determinants, in nats.
+        Sum of the couplings' log-determinants, in nats; that of the linear maps is `linear_log_det`.
     """
-    parameters = [parameter for step in steps for parameter in step.parameters()]
-    return _Reversible.apply(list(steps), x, *parameters)
+    of_couplings = [parameter for step in steps for parameter in step.coupling.parameters()]
+    return _Reversible.apply(list(steps), x, *linear_parameters(steps), *of_couplings)
 
 
 class _Reversible(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, steps: list[FlowStep], x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         log_det = x.new_zeros(len(x))
-        for step in steps:
-            x, step_log_det = step(x)
-            log_det = log_det + step_log_det
+        for step, weight, bias in zip(steps, *linear_maps(steps), strict=True):
+            x, added = step.coupling(mix_channels(x, weight, bias))
+            log_det = log_det + added
         ctx.steps = steps
         ctx.save_for_backward(x)
         return x, log_det
@@ -56,40 +57,45 @@ class _Reversible(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_z, grad_log_det = grads
         (z,) = ctx.saved_tensors
-        by_step: list[list[Tensor]] = []
-        for step in reversed(ctx.steps):
-            z, grad_z, parameter_grads = _step_backward(step, z, grad_z, grad_log_det)
-            by_step.append(parameter_grads)
-        return None, grad_z, *[grad for step_grads in reversed(by_step) for grad in step_grads]
+        with torch.enable_grad():
+            maps = linear_maps(ctx.steps)
+        weight, bias = (tensor.detach() for tensor in maps)
+        inverse_weight, inverse_bias = invert_maps(weight, bias)
+        grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
+        by_coupling: list[Sequence[Tensor]] = []
+        for i, step in reversed(list(enumerate(ctx.steps))):
+            mixed, grad_mixed, coupling_grads = _coupling_backward(step.coupling, z, grad_z, grad_log_det)
+            by_coupling.append(coupling_grads)
+            z = mix_channels(mixed, inverse_weight[i], inverse_bias[i])
+            grad_z, grad_weight[i], grad_bias[i] = _mixing_backward(z, weight[i], bias[i], grad_mixed)
+        linear_grads = torch.autograd.grad(maps, linear_parameters(ctx.steps), (grad_weight, grad_bias))
+        return None, grad_z, *linear_grads, *[grad for grads in reversed(by_coupling) for grad in grads]
 
 
-def _step_backward(
-    step: FlowStep, z: Tensor, grad_z: Tensor, grad_log_det: Tensor
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return the input of a step, the gradient there, and those of the parameters in their order."""
-    coupling = step.coupling
+def _coupling_backward(
+    coupling: AffineCoupling, z: Tensor, grad_z: Tensor, grad_log_det: Tensor
+) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+    """Return the input of a coupling, the gradient there, and those of its parameters in their order."""
     n_read = coupling.n_read
     with torch.enable_grad():
         read = z[:, :n_read].detach().requires_grad_()
         shift, log_scale = coupling.shift_and_log_scale(read)
         changed = ((z[:, n_read:] - shift) * (-log_scale).exp()).detach().requires_grad_()
         out = changed * log_scale.exp() + shift
-        log_det = log_scale.flatten(1).sum(1)
-    grad_read, grad_changed, *network_grads = torch.autograd.grad(
+        log_det = sum_over_dims(log_scale)
+    grad_read, grad_changed, *parameter_grads = torch.autograd.grad(
         (out, log_det),
         (read, changed, *coupling.parameters()),
         (grad_z[:, n_read:], grad_log_det),
         materialize_grads=True,
     )
-    grad_middle = torch.cat([grad_read + grad_z[:, :n_read], grad_changed], 1)
-    middle = torch.cat([read, changed], 1).detach()
-    with torch.no_grad():
-        x = step.linear_part_inverse(middle)
+    x = torch.cat([read, changed], 1).detach()
+    return x, torch.cat([grad_read + grad_z[:, :n_read], grad_changed], 1), parameter_grads
+
+
+def _mixing_backward(x: Tensor, weight: Tensor, bias: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradients of `mix_channels` at its input, its matrix and its bias."""
     with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        linear_parameters = [*step.actnorm.parameters(), *step.conv1x1.parameters()]
-        recomputed, linear_log_det = step.linear_part(leaf)
-    grad_x, *linear_grads = torch.autograd.grad(
-        (recomputed, linear_log_det), (leaf, *linear_parameters), (grad_middle, grad_log_det)
-    )
-    return x, grad_x, [*linear_grads, *network_grads]
+        leaves = tuple(tensor.detach().requires_grad_() for tensor in (x, weight, bias))
+        mixed = mix_channels(*leaves)
+    return torch.autograd.grad(mixed, leaves, grad)

@@ -6,7 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from flowexpr.flows.layers import FlowStep
+from flowexpr.flows.layers import FlowStep, mix_channels, n_positions
+from flowexpr.flows.linear import invert_maps, linear_log_det, linear_maps
 from flowexpr.flows.reversible import run_reversibly
 
 
@@ -64,15 +65,29 @@ class FlowSteps(nn.Module):
         return len(self.steps)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        steps = list(self)
+        if any(step.actnorm.waits() for step in steps):
+            return self._one_by_one(x, y)
         if self.reversible and y is None and torch.is_grad_enabled():
-            return run_reversibly(list(self), x)
+            z, log_det = run_reversibly(steps, x)
+        else:
+            z, log_det = x, x.new_zeros(len(x))
+            for step, weight, bias in zip(steps, *linear_maps(steps), strict=True):
+                z, added = step.coupling(mix_channels(z, weight, bias), y)
+                log_det = log_det + added
+        return z, log_det + n_positions(x) * linear_log_det(steps)
+
+    def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        steps = list(self)
+        maps = zip(steps, *invert_maps(*linear_maps(steps)), strict=True)
+        for step, weight, bias in reversed(list(maps)):
+            z = mix_channels(step.coupling.inverse(z, y), weight, bias)
+        return z
+
+    def _one_by_one(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Run the steps as they are, so that every ActNorm sees what the steps before it make of the first batch."""
         log_det = x.new_zeros(len(x))
         for step in self:
             x, added = step(x, y)
             log_det = log_det + added
         return x, log_det
-
-    def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        for step in reversed(list(self)):
-            z = step.inverse(z, y)
-        return z
