@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 from flowexpr import TrainingDivergedError
 from flowexpr.training import loop
+from flowexpr.training.averaging import WeightAverage
 from flowexpr.training.loop import Trainer
 
 
@@ -58,13 +58,14 @@ def test_loss_falls(tiny, two_features):
 
 def test_weights_are_an_exponential_moving_average(monkeypatch, tiny, two_features):
     trained = []
-    update = AveragedModel.update_parameters
+    update = WeightAverage.update
 
-    def recording(self, model):
-        trained.append({name: p.detach().clone() for name, p in model.named_parameters()})
-        update(self, model)
+    def recording(self):
+        names = [name for name, _ in self.model.named_parameters()]
+        trained.append({name: p.clone() for name, p in zip(names, self.followed, strict=True)})
+        update(self)
 
-    monkeypatch.setattr(AveragedModel, "update_parameters", recording)
+    monkeypatch.setattr(WeightAverage, "update", recording)
     clf = tiny(weight_averaging=0.3, max_steps=7, learning_rate=0.05).fit(*two_features)
     assert len(trained) == 7
     for name, found in clf.module_.named_parameters():

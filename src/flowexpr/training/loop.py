@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from flowexpr._callbacks import EpochCallbacks
 from flowexpr.exceptions import TrainingDivergedError
 from flowexpr.flows.model import FlowModel
+from flowexpr.training.averaging import WeightAverage
 from flowexpr.training.checkpoint import Checkpoint
 from flowexpr.training.data import TrainingData, generator_for
 from flowexpr.training.objective import UNLABELLED, Objective
@@ -144,7 +144,8 @@ class Trainer:
             weight_decay=self.plan.weight_decay,
             fused=self.plan.device.type in ("cpu", "cuda"),
         )
-        self.average = self._new_average()
+        decay = self.plan.weight_averaging
+        self.average = WeightAverage(self.model, decay) if decay else None
         self._resume()
         try:
             self._train()
@@ -192,7 +193,7 @@ class Trainer:
         if finite:
             self.optimiser.step()
             if self.average is not None:
-                self.average.update_parameters(self.model)
+                self.average.update()
         self._count_skipped(finite)
         self.step += 1
         self.sums.add(losses, int((y != UNLABELLED).sum()), finite)
@@ -270,25 +271,13 @@ class Trainer:
         self.model.train()
         self.model(x.to(plan.device, plan.dtype))
 
-    def _new_average(self) -> AveragedModel | None:
-        decay = self.plan.weight_averaging
-        if not decay:
-            return None
-
-        def update(averaged: Any, current: Any, n_averaged: Tensor | int) -> None:
-            n = float(n_averaged)
-            # A short memory at first, so that the start is forgotten (the bias correction of an average).
-            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-        return AveragedModel(self.model, multi_avg_fn=update)
-
     def averaged_model(self) -> FlowModel:
         """Return the model with the averaged weights, or the trained one where nothing is averaged."""
-        return self.model if self.average is None else cast(FlowModel, self.average.module)
+        return self.model if self.average is None else cast(FlowModel, self.average.model)
 
     @torch.no_grad()
     def _keep_the_best_weights(self) -> None:
-        best = self.best or (self.averaged_model().state_dict() if self.step and self.average else {})
+        best = self.best or (self.averaged_model().state_dict() if self.step and self.average is not None else {})
         if best:
             self.model.load_state_dict(best)
 
@@ -296,7 +285,7 @@ class Trainer:
         assert self.checkpoint is not None
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.average is not None:
-            tensors |= {f"average.{name}": t for name, t in self.average.state_dict().items()}
+            tensors |= {f"average.{name}": t for name, t in self.average.model.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         for index, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": t for name, t in values.items()}
@@ -307,6 +296,7 @@ class Trainer:
             "skipped_in_a_row": self.skipped_in_a_row,
             "best_loss": self.best_loss if self.best else None,
             "best_epoch": self.best_epoch,
+            "n_averaged": 0 if self.average is None else self.average.n_updates,
         }
         self.checkpoint.write({name: t.clone() for name, t in tensors.items()}, description)
 
@@ -321,7 +311,8 @@ class Trainer:
             parts[part][rest] = tensor
         self.model.load_state_dict(parts["model"])
         if self.average is not None:
-            self.average.load_state_dict(parts["average"])
+            self.average.model.load_state_dict(parts["average"])
+            self.average.n_updates = description["n_averaged"]
         self.best = {name: tensor.to(self.plan.device) for name, tensor in parts["best"].items()}
         optimiser_state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimiser"].items():
