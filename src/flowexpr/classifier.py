@@ -17,7 +17,15 @@ from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
 from flowexpr.fitting import build_module, run_fit
 from flowexpr.inference import Predictor
-from flowexpr.inputs import as_array, as_rows, check_lengths, check_pixels, image_shape_of, mark_unlabelled
+from flowexpr.inputs import (
+    as_array,
+    as_rows,
+    check_latents,
+    check_lengths,
+    check_pixels,
+    image_shape_of,
+    mark_unlabelled,
+)
 from flowexpr.parameters import check_parameters, resolve_device
 
 __all__ = ["FlowExpressionClassifier"]
@@ -365,7 +373,7 @@ class FlowExpressionClassifier(
             d is the number of values of z1; `get_feature_names_out` names them.
         """
         rows = self._rows(X)
-        return self._predictor().latents(rows).z1_prime.reshape(len(rows), -1)
+        return self._predictor().latents(rows).z1_prime.reshape(len(rows), -1).astype(np.float32)
 
     def class_log_likelihood(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return log p(x | y = i) of the samples as given (equation 2), nats.
@@ -429,12 +437,12 @@ class FlowExpressionClassifier(
         Returns
         -------
         latents : Bunch
-            ``z1`` (the deepest), ``z1_prime``, ``z2``, ... of shape (n, h, w, c) (vectors: (n, n_features)), float32;
-            ``y``, the labels of ``z1_prime``.
+            ``z1`` (the deepest), ``z1_prime``, ``z2``, ... of shape (n, h, w, c) (vectors: (n, n_features)); ``y``, the
+            labels of ``z1_prime``. The latents of images are float32, or float64 where only that inverts exactly.
         """
         rows = self._rows(X)
         indices = None if y is None else self._class_indices(y, len(rows))
-        found = self._predictor().latents(rows, indices)
+        found = self._predictor().invertible_latents(rows, indices)
         named = {f"z{i + 1}": level for i, level in enumerate(found.z)}
         return Bunch(z1_prime=found.z1_prime, y=self.classes_[found.y], **named)
 
@@ -444,35 +452,31 @@ class FlowExpressionClassifier(
         Parameters
         ----------
         latents : mapping
-            As `encode` returns it. Where ``z1`` is missing it is made from ``z1_prime`` and ``y``.
+            As `encode` returns it. Where ``z1`` is missing it is made from ``z1_prime`` and ``y``. The inverse is
+            computed in float64 where all of them are.
 
         Returns
         -------
         X : ndarray
-            In the shape and type of the training X; images are quantised to `n_bits`.
+            In the shape of the training X. Images are quantised to `n_bits` and of its type, vectors are float64.
         """
         check_is_fitted(self)
-        predictor = self._predictor()
         names = [f"z{i + 1}" for i in range(len(self.class_latents_))]
-        given = dict(latents)
+        given = {name: np.asarray(level) for name, level in dict(latents).items()}
+        exact = all(level.dtype == np.float64 for name, level in given.items() if name != "y")
+        predictor = self._predictor(exact=exact)
         if "z1" not in given and {"z1_prime", "y"} <= given.keys():
-            z1_prime = np.asarray(given["z1_prime"], dtype=np.float32)
-            given["z1"] = predictor.z1_from_prime(z1_prime, self._class_indices(given["y"], len(z1_prime)))
-        levels = []
-        for name, mean in zip(names, self.class_latents_, strict=True):
-            if name not in given:
-                raise ValueError(
-                    f"latents were expected to hold {', '.join(names)}, but {name} is missing (given: "
-                    f"{', '.join(given)}). Pass what `encode` returned; z1 may be left out beside z1_prime and y."
-                )
-            level = np.asarray(given[name], dtype=np.float32)
-            if level.shape[1:] != mean.shape[1:]:
-                raise ValueError(
-                    f"{name} was expected to have shape (n, {', '.join(map(str, mean.shape[1:]))}), but has "
-                    f"{level.shape}. Pass what `encode` returned."
-                )
-            levels.append(level)
-        return self._shaped(predictor.decode(levels))
+            labels = self._class_indices(given["y"], len(given["z1_prime"]))
+            given["z1"] = predictor.z1_from_prime(given["z1_prime"], labels)
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise ValueError(
+                f"latents were expected to hold {', '.join(names)}, but {missing[0]} is missing (given: "
+                f"{', '.join(given)}). Pass what `encode` returned; z1 may be left out beside z1_prime and y."
+            )
+        levels = {name: given[name] for name in names}
+        check_latents(levels, [mean.shape[1:] for mean in self.class_latents_])
+        return self._shaped(predictor.decode(list(levels.values())))
 
     def sample(
         self, n_samples: int = 1, y: Any = None, *, temperature: float = 1.0, random_state: Any = None
@@ -537,12 +541,13 @@ class FlowExpressionClassifier(
         rows = self._rows(X)
         target = self._class_indices(to, len(rows))
         origin = None if from_ is None else self._class_indices(from_, len(rows))
-        predictor = self._predictor()
         moved = []
-        for level, mean in zip(predictor.latents(rows, target).z, self.class_latents_, strict=True):
+        found = self._predictor().invertible_latents(rows, target).z
+        for level, mean in zip(found, self.class_latents_, strict=True):
             others = (mean.sum(0) - mean) / (len(mean) - 1)
             start = others[target] if origin is None else mean[origin]
             moved.append(level + np.float32(strength) * (mean[target] - start))
+        predictor = self._predictor(exact=moved[0].dtype == np.float64)
         return self._shaped(predictor.decode(moved))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -586,7 +591,7 @@ class FlowExpressionClassifier(
             raise ValueError(f"unknown label {unknown[0]!r}. Pass one of {self.classes_.tolist()}.")
         return np.searchsorted(self.classes_, labels).astype(np.int64)
 
-    def _predictor(self) -> Predictor:
+    def _predictor(self, *, exact: bool = False) -> Predictor:
         return Predictor(
             self.module_,
             self.signal_,
@@ -594,6 +599,7 @@ class FlowExpressionClassifier(
             temperature=self.temperature_,
             mirror=self.mirror_average,
             device=resolve_device(self.device),
+            exact=exact,
         )
 
     def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:

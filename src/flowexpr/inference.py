@@ -1,7 +1,7 @@
 """A trained flow applied to arrays, a batch at a time: likelihoods, latents and images, NHWC at this border.
 
 Vectors are evaluated in float64 whatever the training precision was: their networks are small, and a row's result
-does then not depend on the rows beside it.
+does then not depend on the rows beside it. Images are where only that inverts exactly.
 """
 
 import copy
@@ -16,8 +16,9 @@ from torch import Tensor
 from flowexpr.flows.model import ClassLogProb, FlowModel
 from flowexpr.signals import ImageSignal, Signal
 
-VALUES_PER_BATCH = 2**19
-"""Pixels or features of a batch, at most: enough to keep the processor busy, little to hold."""
+ACTIVATION_BYTES = 2**24
+"""Bytes of the widest activation of a batch, at most: enough to keep the processor busy, little to hold, and little
+enough for freed memory to be used again instead of being asked of the system anew."""
 
 
 class Latents(NamedTuple):
@@ -33,8 +34,8 @@ class Latents(NamedTuple):
         The class indices of z1_prime.
     """
 
-    z: list[NDArray[np.float32]]
-    z1_prime: NDArray[np.float32]
+    z: list[NDArray[np.floating]]
+    z1_prime: NDArray[np.floating]
     y: NDArray[np.int64]
 
 
@@ -55,6 +56,8 @@ class Predictor:
         Whether decisions average over an image and its mirror image.
     device : torch.device
         Where to compute.
+    exact : bool, default=False
+        Compute images in float64 too.
     """
 
     def __init__(
@@ -66,9 +69,13 @@ class Predictor:
         temperature: float,
         mirror: bool,
         device: torch.device,
+        exact: bool = False,
     ) -> None:
         self.is_image = isinstance(signal, ImageSignal)
-        self.model = (model if self.is_image else copy.deepcopy(model).double()).to(device)
+        if exact or not self.is_image:
+            model = copy.deepcopy(model).double()
+            model.set_mixed_precision(False)
+        self.model = model.to(device)
         self.signal = signal
         self.log_prior = log_prior
         self.temperature = temperature
@@ -96,8 +103,38 @@ class Predictor:
         z = [np.concatenate(level) for level in zip(*(part.z for part in parts), strict=True)]
         return Latents(z, np.concatenate([part.z1_prime for part in parts]), np.concatenate([part.y for part in parts]))
 
+    def invertible_latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> Latents:
+        """Return `latents` that `decode` maps back to the quantised rows exactly.
+
+        What the model's precision rounds, the inverse of a flow can magnify: by far more than a grey level for images
+        unlike those of the training set. Where that happens, all latents are computed again in float64.
+        """
+        found = self.latents(rows, y)
+        if not self.is_image or self.dtype == torch.float64 or self._is_inverted(rows, found.z):
+            return found
+        exact = Predictor(
+            self.model,
+            self.signal,
+            self.log_prior,
+            temperature=self.temperature,
+            mirror=self.mirror,
+            device=self.device,
+            exact=True,
+        )
+        return exact.latents(rows, found.y)
+
+    def _is_inverted(self, rows: NDArray[Any], z: list[NDArray[Any]]) -> bool:
+        size = self._batch_size()
+        return all(
+            np.array_equal(self.decode([level[i : i + size] for level in z]), self._quantised(rows[i : i + size]))
+            for i in range(0, len(rows), size)
+        )
+
+    def _quantised(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return self.signal.to_rows(self.signal.to_model(rows))
+
     @torch.inference_mode()
-    def z1_from_prime(self, z1_prime: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.float32]:
+    def z1_from_prime(self, z1_prime: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.floating]:
         """Undo the head: z1 from z'1 and the class indices y."""
         return _to_array(self.model.head.inverse(self._to_tensor(z1_prime), torch.from_numpy(y).to(self.device)))
 
@@ -122,7 +159,9 @@ class Predictor:
         return np.concatenate(rows)
 
     def _batch_size(self) -> int:
-        return max(1, VALUES_PER_BATCH // self.signal.n_dims)
+        """Return the number of rows whose widest activation, in f or in h, fits `ACTIVATION_BYTES`."""
+        bytes_each = self.dtype.itemsize * self.model.hidden_size
+        return max(1, ACTIVATION_BYTES // (bytes_each * (2 if self.mirror else 1)))
 
     def _batches(self, rows: NDArray[Any]) -> Iterator[Tensor]:
         size = self._batch_size()
@@ -136,8 +175,7 @@ class Predictor:
 
     def _logits(self, x: Tensor) -> NDArray[np.float64]:
         views = torch.cat([x, self.signal.mirror(x)]) if self.mirror else x
-        by_class = self._by_class(views)[1].reshape(-1, len(x), len(self.log_prior)).mean(0)
-        return by_class / self.temperature + self.log_prior
+        return self._mean_over_views(self._by_class(views)[1], len(x))
 
     @torch.inference_mode()
     def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
@@ -145,18 +183,22 @@ class Predictor:
         z = self.model.encode(views)
         if y is None:
             by_class = self.model.head.log_prob_of_all_classes(z[0]).double().cpu().numpy()
-            mean = by_class.reshape(-1, len(x), len(self.log_prior)).mean(0)
-            y = (mean / self.temperature + self.log_prior).argmax(1)
+            y = self._mean_over_views(by_class, len(x)).argmax(1)
         z = tuple(level[: len(x)] for level in z)
         z1_prime, _ = self.model.head(z[0], torch.from_numpy(y).to(self.device))
         return Latents([_to_array(level) for level in z], _to_array(z1_prime), y)
+
+    def _mean_over_views(self, by_class: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+        """Return the decision logits (n, n_classes) for log-likelihoods of n images, then of their mirror images."""
+        mean = by_class.reshape(-1, n, len(self.log_prior)).mean(0)
+        return mean / self.temperature + self.log_prior
 
     def _to_tensor(self, latent: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.require(latent, requirements=["C", "W"])).to(self.device, self.dtype)
         return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
 
 
-def _to_array(latent: Tensor) -> NDArray[np.float32]:
+def _to_array(latent: Tensor) -> NDArray[np.floating]:
     if latent.ndim == 4:
         latent = latent.permute(0, 2, 3, 1)
-    return latent.float().cpu().contiguous().numpy()
+    return latent.cpu().contiguous().numpy()

@@ -12,6 +12,7 @@ from sklearn.utils.validation import column_or_1d
 __all__ = [
     "as_array",
     "as_rows",
+    "check_latents",
     "check_lengths",
     "check_pixels",
     "find_input_range",
@@ -152,6 +153,21 @@ def check_pixels(rows: NDArray[Any], input_range: tuple[float, float]) -> None:
             f"the model was fitted on images within {input_range[0]:g}..{input_range[1]:g}, but X runs from {low:g} "
             f"to {high:g}. Scale X as the training images were scaled, or pass uint8 images."
         )
+
+
+def check_latents(levels: dict[str, NDArray[Any]], shapes: list[tuple[int, ...]]) -> None:
+    """Raise a ValueError where latents have other shapes than those of one sample, or other lengths, or NaN."""
+    for (name, level), shape in zip(levels.items(), shapes, strict=True):
+        if level.shape[1:] != shape:
+            raise ValueError(
+                f"{name} was expected to have shape (n, {', '.join(map(str, shape))}), but has {level.shape}. "
+                "Pass what `encode` returned."
+            )
+        if not np.isfinite(level).all():
+            raise ValueError(f"finite latents were expected, but {name} holds NaN or infinity.")
+    lengths = {name: len(level) for name, level in levels.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise ValueError(f"latents of the same samples, at least one, were expected, but came {lengths}.")
 
 
 def _extremes(rows: NDArray[Any]) -> tuple[float, float]:

@@ -22,7 +22,11 @@ def generator(seed=0):
 def make_model(kind="image", head="conditional", n_flows=3, perturbed=True):
     """Return a float64 model that is initialised, and not the identity, and a batch for it."""
     shape = (3, 8, 4) if kind == "image" else (4,)
-    f = Glow(shape, 2, n_flows, 8, generator=generator()) if kind == "image" else RealNVP(4, n_flows, 8)
+    f = (
+        Glow(shape, 2, n_flows, 8, generator=generator())
+        if kind == "image"
+        else RealNVP(4, n_flows, 8, generator=generator())
+    )
     if head == "conditional":
         h = ConditionalFlow(f.z1_shape, N_CLASSES, 2, 8, generator=generator(1))
     else:

@@ -86,6 +86,7 @@ class Glow(nn.Module):
             self.splits.append(Split(4 * channels))
             channels = 2 * channels
         self.last_block = Block(channels, n_flows, hidden_channels, generator=generator)
+        self.hidden_size = max(hidden_channels, 2 * image_shape[0]) * (height // 2) * (width // 2)
         self.z1_shape = (4 * channels, height // 2**n_blocks, width // 2**n_blocks)
 
     def forward(self, x: Tensor) -> Latents:

@@ -11,6 +11,8 @@ References
    https://arxiv.org/abs/1912.13025
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,7 @@ class _Head(nn.Module):
     """What every head can do once it maps z1 under given classes."""
 
     n_classes: int
+    hidden_size: int
 
     def log_prob_of_all_classes(self, z1: Tensor) -> Tensor:
         """Return log p(z1 | y = i) for every class i in one pass, in nats.
@@ -73,6 +76,7 @@ class ConditionalFlow(_Head):
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
+        self.hidden_size = max(hidden_channels, z1_shape[0]) * math.prod(z1_shape[1:])
         self.steps = FlowSteps(
             n_flows,
             z1_shape[0],
@@ -117,6 +121,7 @@ class GaussianMixture(_Head):
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
+        self.hidden_size = math.prod(z1_shape)
         means = torch.randn(n_classes, *z1_shape, generator=generator)
         self.means = nn.Parameter(means, requires_grad=learned)
 

@@ -38,12 +38,18 @@ class FlowModel(nn.Module):
         f: x -> (z1, z2, ..., z_n).
     head : ConditionalFlow or GaussianMixture
         h: (z1, y) -> z'1.
+
+    Attributes
+    ----------
+    hidden_size : int
+        Values of the widest layer that one sample has, in f or under all classes in h.
     """
 
     def __init__(self, backbone: Glow | RealNVP, head: ConditionalFlow | GaussianMixture) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.hidden_size = max(backbone.hidden_size, head.n_classes * head.hidden_size)
 
     def forward(self, x: Tensor) -> ClassLogProb:
         """Return log p(x | y = i) of every class: f runs once, h once for all classes together."""

@@ -106,15 +106,17 @@ class CouplingNetwork(nn.Module):
             x = torch.asinh(x)
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
             hidden = self.first(x)
-            if self.label is not None:
-                hidden = hidden + self._label_maps(x)[y]
+            if self.label is not None and y is not None:
+                hidden = hidden + self._label_maps(self.label, x, y)
             out = self.last(F.relu_(self.second(F.relu_(hidden))))
         return out.to(x.dtype)
 
-    def _label_maps(self, x: Tensor) -> Tensor:
-        """Return what the one-hot planes of each class add to the first layer: (n_classes, hidden, ...)."""
-        assert self.label is not None
+    def _label_maps(self, label: Projection, x: Tensor, y: Tensor) -> Tensor:
+        """Return what the one-hot planes of the classes y (n,) add to the first layer: (n, hidden, ...)."""
         one_hot = torch.eye(self.n_classes, dtype=x.dtype, device=x.device)
         window = x.shape[2:]
         planes = one_hot.view(self.n_classes, self.n_classes, *([1] * len(window)))
-        return self.label(planes.expand(self.n_classes, self.n_classes, *window))
+        by_class = label(planes.expand(self.n_classes, self.n_classes, *window))
+        # Picked by a matrix product: the gradient of an index is a scatter, many times slower.
+        picked = one_hot[y] @ by_class.movedim(1, -1).flatten(1)
+        return picked.unflatten(1, (*window, -1)).movedim(-1, 1)

@@ -38,6 +38,7 @@ class RealNVP(nn.Module):
     ) -> None:
         super().__init__()
         self.steps = FlowSteps(n_flows, n_features, hidden_channels, kernel_size=0, generator=generator)
+        self.hidden_size = max(hidden_channels, n_features)
         self.z1_shape = (n_features,)
 
     def forward(self, x: Tensor) -> Latents:
