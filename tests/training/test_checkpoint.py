@@ -427,6 +427,42 @@ def test_changed_code_of_an_augment_is_another_call():
     assert describe_function(one) != describe_function(two)
 
 
+def variants(source, *changes):
+    """Return functions of the same name, each from its own source and globals."""
+    made = []
+    for change in changes:
+        names = {"__name__": "mine", "np": np}
+        exec(source.replace("VALUE", change), names)
+        made.append(names["augment"])
+    return made
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def augment(i, g, *, k=VALUE): return i * k",
+        "def augment(i, g):\n    f = lambda v: v * VALUE\n    return f(i)",
+        "def augment(i, g): return np.stack([x * VALUE for x in i])",
+        "K = VALUE\ndef augment(i, g): return i * K",
+        "def scale(i): return i * VALUE\ndef augment(i, g): return scale(i)",
+        "def augment(i, g):\n    def inner(v, depth):\n        return v * VALUE\n    return inner(i, augment)",
+    ],
+    ids=["keyword default", "lambda", "comprehension", "constant", "helper", "inner, recursive"],
+)
+def test_functions_are_told_apart_by_all_that_they_read(source):
+    one, same, other = variants(source, "1.0", "1.0", "0.2")
+    assert describe_function(one) == describe_function(same)
+    assert describe_function(one) != describe_function(other)
+
+
+def test_damaged_seed_is_reported_and_drawn_again(tmp_path):
+    (tmp_path / "key").mkdir()
+    (tmp_path / "key" / "seed.json").write_text("{")
+    with pytest.warns(UserWarning, match="training starts with a new seed"):
+        assert Checkpoint(tmp_path, "key").seed(5) == 5
+    assert Checkpoint(tmp_path, "key").seed(6) == 5
+
+
 def test_augment_that_cannot_be_told_from_others_is_an_error(tmp_path, colour_images, tiny):
     class Local:
         def __call__(self, images, generator):

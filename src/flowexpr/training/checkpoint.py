@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import joblib
@@ -44,27 +44,59 @@ def fingerprint(description: Any, *arrays: NDArray[Any] | None) -> str:
 
 
 def describe_function(function: Callable[..., Any]) -> str:
-    """Return a digest of what a function does: its code, constants, defaults and closure; of an object, its state.
+    """Return a digest of what a function does; of an object, its state.
+
+    A function is its code, nested code included, its defaults and closure, and the global names that it reads: their
+    values, and what functions of the same package do in turn.
 
     Raises
     ------
     ValueError
         If it holds something that cannot be pickled, and so cannot be told from another.
     """
-    parts: Any = function
-    if isinstance(function, FunctionType | MethodType):
-        code = function.__code__
-        constants = [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
-        cells = [cell.cell_contents for cell in function.__closure__ or ()]
-        names = (function.__module__, function.__qualname__, code.co_names)
-        parts = (names, code.co_code, constants, function.__defaults__, getattr(function, "__self__", None), cells)
     try:
-        return str(joblib.hash(parts))
+        return str(joblib.hash(_described(function, set())))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"checkpoint_dir needs to tell augment={function!r} from another function, but it cannot be pickled "
             f"({error}). Pass a function, an object that can be pickled, or checkpoint_dir=None."
         ) from error
+
+
+def _described(value: Any, seen: set[int]) -> Any:
+    """Return something that joblib hashes and that changes with what a function, or a value it reads, does."""
+    if isinstance(value, ModuleType | type) or id(value) in seen:
+        return getattr(value, "__qualname__", getattr(value, "__name__", ""))
+    if isinstance(value, MethodType):
+        return _described(value.__func__, seen), value.__self__
+    if isinstance(value, CodeType):
+        constants = [_described(constant, seen) for constant in value.co_consts]
+        return value.co_code, value.co_names, constants
+    if not isinstance(value, FunctionType):
+        return value
+    seen.add(id(value))
+    names = sorted(_names_read(value.__code__) & value.__globals__.keys())
+    of_globals = [(name, _described_global(value.__globals__[name], value, seen)) for name in names]
+    defaults = (*(value.__defaults__ or ()), *sorted((value.__kwdefaults__ or {}).items()))
+    cells = [_described(cell.cell_contents, seen) for cell in value.__closure__ or ()]
+    own = (value.__module__, value.__qualname__, _described(value.__code__, seen))
+    return own, [_described(default, seen) for default in defaults], cells, of_globals
+
+
+def _described_global(value: Any, reader: FunctionType, seen: set[int]) -> Any:
+    """Describe a global that `reader` reads; what a function of another package does is a matter of its version."""
+    if isinstance(value, FunctionType) and _package(value) != _package(reader):
+        return value.__module__, value.__qualname__
+    return _described(value, seen)
+
+
+def _package(function: FunctionType) -> str:
+    return str(function.__module__).partition(".")[0]
+
+
+def _names_read(code: CodeType) -> set[str]:
+    nested = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*(_names_read(constant) for constant in nested))
 
 
 class Checkpoint:
@@ -92,7 +124,10 @@ class Checkpoint:
         """Return the seed that this run began with; the first call keeps the one it was given."""
         file = self.folder / "seed.json"
         if file.exists():
-            return int(json.loads(file.read_text())["seed"])
+            try:
+                return int(json.loads(file.read_text())["seed"])
+            except (ValueError, KeyError, TypeError) as error:
+                warnings.warn(f"training starts with a new seed, since {file} cannot be read: {error}", stacklevel=2)
         write_atomically(file, json.dumps({"seed": drawn}).encode())
         return drawn
 
