@@ -104,7 +104,8 @@ def test_history_has_a_row_an_epoch(two_features, tiny):
 def test_history_has_validation_columns_where_rows_are_held_out(two_features, tiny):
     history = tiny(max_epochs=2, validation_fraction=0.2).fit(*two_features).history_
     validation = ["val_bits_per_dim", "val_class_loss", "val_accuracy"]
-    assert all(list(row) == [*HISTORY, *validation, "seconds"] for row in history)
+    assert all(row["validation"] == "random" for row in history)
+    assert all(list(row) == [*HISTORY, *validation, "seconds", "validation"] for row in history)
 
 
 def test_history_says_what_the_model_does(two_features, tiny, trainers):
@@ -332,6 +333,7 @@ def paper_model(n_classes):
     clf = FlowExpressionClassifier(**PAPER, device="cpu")
     clf.image_shape_, clf.n_features_in_, clf.classes_ = (64, 64, 3), 64 * 64 * 3, np.arange(n_classes)
     flowexpr.fitting._set_signal(clf, np.zeros((n_classes, 64 * 64 * 3), np.uint8))
+    clf.architecture_ = flowexpr.fitting.architecture_of(clf)
     clf.precision_, clf.memory_, clf.device_ = "float32", "store", "cpu"
     return flowexpr.fitting.build_module(clf, torch.Generator().manual_seed(0))
 

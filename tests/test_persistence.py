@@ -392,3 +392,16 @@ def test_memmap_of_the_papers_size_trains_in_little_memory(tmp_path):
 
     of_memmap, of_array = megabytes(sparse), megabytes("small")
     assert of_memmap - of_array < 300, (of_memmap, of_array)
+
+
+def test_parameters_set_after_fit_do_not_change_the_saved_flow(tmp_path, tiny, two_features):
+    X, y = two_features
+    clf = tiny(n_flows=1, head="conditional").fit(X, y)
+    expected = clf.predict_proba(X)
+    clf.set_params(n_flows=3, head="gmm").save(tmp_path / "model")
+    assert np.array_equal(flowexpr.load(tmp_path / "model").predict_proba(X), expected)
+
+
+def test_saving_into_a_missing_folder_says_so(tmp_path, fitted_vectors):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere\. Make it first"):
+        fitted_vectors.save(tmp_path / "nowhere" / "model")

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from flowexpr import persistence
 from flowexpr._callbacks import EpochCallbacks
@@ -41,6 +40,17 @@ __all__ = ["build_module", "run_fit"]
 CALIBRATION_FRACTION = 0.1
 """Share of the rows held out for calibration where `validation_fraction` is None."""
 
+ARCHITECTURE = (
+    "n_flows",
+    "hidden_channels",
+    "head",
+    "head_n_flows",
+    "head_hidden_channels",
+    "gmm_means",
+    "zero_z1",
+)
+"""Parameters that the module is built from; a fitted model keeps their values, whatever is set afterwards."""
+
 SAMPLES_PER_CLASS_MEAN = 256
 """Training samples of a class whose latents are averaged for morphs, at most."""
 
@@ -49,7 +59,7 @@ def run_fit(
     estimator: "FlowExpressionClassifier",
     rows: NDArray[Any],
     labels: NDArray[Any],
-    groups: Any,
+    groups: NDArray[Any] | None,
     X: Any,
 ) -> None:
     """Train an estimator on validated rows, and set its fitted attributes.
@@ -62,18 +72,18 @@ def run_fit(
         Samples.
     labels : ndarray of shape (n,)
         Labels, `estimator.unlabeled` among them.
-    groups : array-like of shape (n,) or None
+    groups : ndarray of shape (n,) or None
         The subject of every row.
     X : array-like
         The samples as they were given, for callbacks.
     """
-    groups = _check_groups(groups, rows)
     previous = _previous_fit(estimator)
     # Not fitted until training is done, whatever an earlier fit or a loaded file left.
     for name in ("n_steps_", "preprocessing_"):
         if hasattr(estimator, name):
             delattr(estimator, name)
     estimator.classes_, y = split_labels(labels, estimator.unlabeled)
+    estimator.architecture_ = architecture_of(estimator)
     _set_signal(estimator, rows)
     _set_prior(estimator, y)
     _resolve(estimator, len(rows))
@@ -102,10 +112,17 @@ def _load_result(estimator: "FlowExpressionClassifier", checkpoint: Checkpoint) 
     return True
 
 
+def architecture_of(estimator: "FlowExpressionClassifier") -> dict[str, Any]:
+    """Return the parameters that the module is built from, numpy numbers as Python's."""
+    values = {name: getattr(estimator, name) for name in ARCHITECTURE}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+
+
 def build_module(estimator: "FlowExpressionClassifier", generator: torch.Generator) -> FlowModel:
     """Return an untrained flow for the fitted shapes of an estimator, on its device and in its precision."""
     backbone: Glow | RealNVP
-    sizes = (estimator.n_flows, estimator.hidden_channels)
+    given = estimator.architecture_
+    sizes = (given["n_flows"], given["hidden_channels"])
     if isinstance(estimator.signal_, ImageSignal):
         height, width, channels = estimator.signal_.shape
         backbone = Glow((channels, height, width), estimator.n_blocks_, *sizes, generator=generator)
@@ -113,16 +130,16 @@ def build_module(estimator: "FlowExpressionClassifier", generator: torch.Generat
         backbone = RealNVP(estimator.n_features_in_, *sizes, generator=generator)
     z1_shape, n_classes = backbone.z1_shape, len(estimator.classes_)
     head: ConditionalFlow | GaussianMixture
-    if estimator.head == "gmm":
-        learned = estimator.gmm_means == "learned"
+    if given["head"] == "gmm":
+        learned = given["gmm_means"] == "learned"
         head = GaussianMixture(z1_shape, n_classes, learned=learned, generator=generator)
     else:
         head = ConditionalFlow(
             z1_shape,
             n_classes,
-            estimator.head_n_flows,
-            estimator.head_hidden_channels,
-            label_only=estimator.zero_z1,
+            given["head_n_flows"],
+            given["head_hidden_channels"],
+            label_only=given["zero_z1"],
             generator=generator,
         )
     model = FlowModel(backbone, head)
@@ -133,20 +150,6 @@ def build_module(estimator: "FlowExpressionClassifier", generator: torch.Generat
     if isinstance(estimator.signal_, ImageSignal):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
-
-
-def _check_groups(groups: Any, rows: NDArray[Any]) -> NDArray[Any] | None:
-    if groups is None:
-        return None
-    groups = column_or_1d(groups)
-    try:
-        check_consistent_length(rows, groups)
-    except ValueError as error:
-        raise ValueError(
-            f"groups was expected to have one entry a sample ({len(rows)}), but has {len(groups)}. "
-            "Pass the subject of every sample."
-        ) from error
-    return groups
 
 
 def _previous_fit(estimator: "FlowExpressionClassifier") -> dict[str, Any] | None:
@@ -327,8 +330,8 @@ def _check_split(
     if len(missing):
         raise ValueError(
             f"after holding out {len(held_out)} rows ({estimator.validation_}), no training row is left of class "
-            f"{estimator.classes_[missing[0]]!r}. Lower validation_fraction, pass more subjects, or hold out nothing "
-            "(validation_fraction=None, calibrate=None)."
+            f"{estimator.classes_.tolist()[missing[0]]!r}. Lower validation_fraction, pass more subjects, or hold out "
+            "nothing (validation_fraction=None, calibrate=None)."
         )
 
 
@@ -344,7 +347,7 @@ def _train(
 
     def fitted_attributes() -> dict[str, Any]:
         module = copy.deepcopy(trainer.averaged_model()).eval()
-        return {"module_": module, "history_": list(trainer.history), "n_steps_": trainer.step}
+        return {"module_": module, "history_": _history(estimator, trainer), "n_steps_": trainer.step}
 
     callbacks = EpochCallbacks(estimator, X, labels, estimator.max_epochs, fitted_attributes)
     trainer = Trainer(
@@ -365,9 +368,15 @@ def _train(
     callbacks.end()
 
 
+def _history(estimator: "FlowExpressionClassifier", trainer: Trainer) -> list[dict[str, Any]]:
+    """Return a row an epoch, with what the validation set was where there was one."""
+    how = {} if trainer.validation is None else {"validation": estimator.validation_}
+    return [row | how for row in trainer.history]
+
+
 def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer) -> None:
     """Set what is computed with the trained weights: the class means of the latents, and the temperature."""
-    estimator.history_ = trainer.history
+    estimator.history_ = _history(estimator, trainer)
     estimator.module_.eval()
     _set_class_latents(estimator, trainer.data, trainer.step)
     held_out = trainer.validation

@@ -37,6 +37,7 @@ FITTED_SCALARS = (
     "validation_",
     "history_",
     "preprocessing_",
+    "architecture_",
 )
 
 
@@ -137,7 +138,13 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> "FlowExpressionC
         parameters["augment"] = False  # a function cannot be saved, and prediction does not need it
     if isinstance(parameters.get("class_prior"), list):
         parameters["class_prior"] = np.array(parameters["class_prior"])
-    estimator = FlowExpressionClassifier(**parameters).set_params(device=device)
+    try:
+        estimator = FlowExpressionClassifier(**parameters).set_params(device=device)
+    except TypeError as error:
+        raise ModelFileError(
+            f"{path} was written by flowexpr {description['versions']['flowexpr']}, whose parameters this one does not "
+            f"know ({error}). Install that version."
+        ) from error
     return _restore(estimator, tensors, description)
 
 
