@@ -155,6 +155,38 @@ def test_decode_undoes_encode_exactly(head, precision, n_bits, colour_images, ti
     assert np.array_equal(decoded, X >> (8 - n_bits) << (8 - n_bits))
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64", "mixed"])
+def test_decode_undoes_encode_exactly_far_from_the_training_set(precision, tiny):
+    """A flow of flat images magnifies what it has never seen; float32 and bfloat16 alone would not invert it."""
+    random = np.random.default_rng(0)
+    flat = np.repeat(np.arange(24, dtype=np.uint8) % 3 * 60, 16 * 16 * 3).reshape(24, 16, 16, 3)
+    clf = tiny(n_bits=8, precision=precision, n_flows=4, max_epochs=20, learning_rate=3e-3)
+    clf.fit(flat, np.arange(24) % 3)
+    noise = random.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    latents = clf.encode(noise)
+    assert latents.z1.dtype == np.float64  # the guard: float32 was not enough here
+    assert np.array_equal(clf.decode(latents), noise)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i2", np.longdouble, np.float16])
+def test_any_number_type_is_understood(dtype, fitted_images, colour_images):
+    X, _ = colour_images
+    assert np.array_equal(fitted_images.predict_proba(X.astype(dtype)), fitted_images.predict_proba(X))
+
+
+def test_floats_to_one_are_an_error_for_a_classifier_of_bytes(fitted_images, colour_images):
+    X, _ = colour_images
+    with pytest.raises(ValueError, match=r"fitted on images within 0\.\.255, but X runs from .* to 0\.97.*\. Scale X as"):
+        fitted_images.predict(X / 255)
+
+
+def test_fit_trains_whatever_torch_mode_holds_around_it(two_features, tiny):
+    expected = tiny(max_steps=3).fit(*two_features).predict_proba(two_features[0])
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert np.array_equal(tiny(max_steps=3).fit(*two_features).predict_proba(two_features[0]), expected)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_decoded_floats_are_quantised_in_their_range_and_type(dtype, colour_images, tiny):
     X, y = colour_images

@@ -62,7 +62,7 @@ PARAMETERS = {
     "backbone": ("resnet", r"backbone='resnet' is not allowed\. Pass one of None, 'glow', 'realnvp'\."),
     "head": ("svm", r"head='svm' is not allowed\. Pass one of 'conditional', 'gmm'\."),
     "image_shape": ((16,), r"image_shape=\(16,\) is not allowed\. Pass None, \(H, W\) or \(H, W, C\)"),
-    "n_blocks": (0, r"n_blocks=0 is not allowed\. Pass .*\"auto\" or an integer of at least 1\."),
+    "n_blocks": (0, r"n_blocks=0 is not allowed\. Pass .*\"auto\" or an integer from 1 to 16\."),
     "n_flows": (0, r"n_flows=0 is not allowed\. Pass an integer of at least 1\."),
     "hidden_channels": (2.5, r"hidden_channels=2\.5 is not allowed\. Pass an integer of at least 1\."),
     "head_n_flows": (-1, r"head_n_flows=-1 is not allowed\. Pass an integer of at least 1\."),
@@ -91,6 +91,10 @@ PARAMETERS = {
     "zero_z1": ("no", r"zero_z1='no' is not allowed\. Pass True or False\."),
     "warm_start": (None, r"warm_start=None is not allowed\. Pass True or False\."),
     "verbose": (-1, r"verbose=-1 is not allowed\. Pass an integer of at least 0\."),
+    "unlabeled": (
+        float("nan"),
+        r"unlabeled=nan is not allowed\. Pass a label \(a string, an integer, a boolean\) or None",
+    ),
     "checkpoint_dir": (7, r"checkpoint_dir=7 is not allowed\. Pass a path or None\."),
 }
 
@@ -104,8 +108,7 @@ def test_wrong_parameter_is_an_error(name):
 
 
 def test_every_parameter_has_a_wrong_value_above():
-    unlimited = {"unlabeled", "random_state"}  # any label may mean "none"; scikit-learn checks the other
-    assert set(FlowExpressionClassifier().get_params()) - unlimited == set(PARAMETERS)
+    assert set(FlowExpressionClassifier().get_params()) - {"random_state"} == set(PARAMETERS)
     assert set(CHECKS) <= set(PARAMETERS)
 
 
@@ -162,6 +165,31 @@ def test_one_labelled_class_beside_unlabelled_rows_is_an_error():
 def test_groups_of_another_length_are_an_error():
     with pytest.raises(ValueError, match=r"groups was expected to have one entry a sample \(12\), but has 11\. Pass"):
         FlowExpressionClassifier().fit(images(), Y, groups=np.arange(11))
+
+
+@pytest.mark.usefixtures("no_training")
+def test_groups_of_several_kinds_are_an_error():
+    with pytest.raises(ValueError, match="groups was expected to hold values of one kind, but holds int, str"):
+        FlowExpressionClassifier().fit(images(), Y, groups=np.array([1, "a"] * 6, dtype=object))
+
+
+@pytest.mark.usefixtures("no_training")
+def test_single_image_with_a_single_label_is_an_error():
+    with pytest.raises(ValueError, match=r"has a single label\. .* a single image needs a batch axis, X\[None\]"):
+        FlowExpressionClassifier().fit(images()[0], 1)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_missing_labels_among_strings_are_an_error():
+    y = np.array(["a", "b", None] * 4, dtype=object)
+    with pytest.raises(ValueError, match=r'y holds NoneType, str\. .* unlabeled="none"'):
+        FlowExpressionClassifier().fit(images(), y)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_unlabeled_that_numpy_made_a_string_is_an_error():
+    with pytest.raises(ValueError, match=r"numpy made the string '-1' of it\. Pass y as an array of dtype object"):
+        FlowExpressionClassifier(unlabeled=-1).fit(images(), ["a", "b", -1] * 4)
 
 
 @pytest.mark.usefixtures("no_training")
@@ -312,12 +340,29 @@ def test_only_fitting_n_blocks_is_named_alone():
         (np.zeros((2, 4), np.uint8), (0, 255)),
         (np.array([[0.0, 1.0]]), (0, 1)),
         (np.array([[0.0, 110.0]]), (0, 255)),
-        (np.array([[0, 1]]), (0, 255)),
+        (np.array([[0, 100]]), (0, 255)),
         (np.array([[False, True]]), (0, 1)),
     ],
 )
 def test_input_range_is_found_from_type_and_values(rows, expected):
     assert find_input_range(rows, 5) == expected
+
+
+def test_input_range_allows_for_rounding():
+    assert find_input_range(np.array([[0.0, 1.0000001]]), 5) == (0, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])
+def test_images_of_few_grey_levels_are_warned_of(dtype):
+    rows = np.array([[0, 3], [1, 2]], dtype)
+    with pytest.warns(
+        UserWarning, match=r"images that run from 0 to 3 are taken as grey levels 0\.\.255, of which n_bits"
+    ):
+        assert find_input_range(rows, 5) == (0, 255)
+
+
+def test_images_of_as_few_levels_as_n_bits_keeps_are_fine():
+    assert find_input_range(np.array([[0.0, 255.0]]), 1) == (0, 255)
 
 
 def test_input_range_is_found_a_piece_at_a_time(monkeypatch):

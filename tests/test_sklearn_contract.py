@@ -46,7 +46,9 @@ def test_in_float64(estimator, check):
 
 @pytest.mark.parametrize("name", NOT_CALLED)
 @pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("precision", ["auto", "float32", "float64"])
 # One of them fits on a data frame, transforms an array, and the other way round: StandardScaler warns there too.
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning")
-def test_checks_that_are_not_called_by_default(name, head):
-    run(getattr(estimator_checks, name), "FlowExpressionClassifier", FlowExpressionClassifier(head=head, max_epochs=2))
+def test_checks_that_are_not_called_by_default(name, head, precision):
+    estimator = FlowExpressionClassifier(head=head, precision=precision, max_epochs=2)
+    run(getattr(estimator_checks, name), "FlowExpressionClassifier", estimator)

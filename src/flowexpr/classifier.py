@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from flowexpr.inference import Predictor
 from flowexpr.inputs import (
     as_array,
     as_rows,
+    check_groups,
     check_latents,
     check_lengths,
     check_pixels,
@@ -111,7 +113,7 @@ class FlowExpressionClassifier(
     checkpoint_dir : path-like, default=None
         Folder in which a killed `fit` is kept, to go on when the same call is made again.
     warm_start : bool, default=False
-        Go on from the fitted weights instead of starting anew.
+        Go on from the fitted weights instead of starting anew; `history_` and `n_steps_` then count from there.
     verbose : int, default=0
         1 shows a progress bar, 2 a line an epoch too.
     random_state : int, RandomState instance or None, default=None
@@ -133,6 +135,8 @@ class FlowExpressionClassifier(
         Effective log p(y), `class_weight` included.
     temperature_ : float
         Divides the log-likelihoods in decisions; 1 unless calibrated.
+    architecture_ : dict
+        The parameters that `module_` was built from, whatever was set since.
     precision_, memory_, device_ : str
         What "auto" became.
     batch_size_ : int
@@ -144,8 +148,8 @@ class FlowExpressionClassifier(
     n_parameters_ : int
         Number of trained numbers.
     history_ : list of dict
-        A row an epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy, skipped_steps, seconds, and
-        val_* of the first three losses where a validation set was held out.
+        A row an epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy, skipped_steps, seconds; where
+        a validation set was held out, val_* of both losses and of the accuracy, and validation, how it was split off.
     n_steps_ : int
         Optimiser steps done.
     validation_ : {"none", "random", "by group"}
@@ -284,9 +288,11 @@ class FlowExpressionClassifier(
         given_shape = np.shape(as_array(X))
         image_shape = image_shape_of(given_shape, self.image_shape)
         check_lengths(given_shape, y)
+        subjects = check_groups(given_shape, groups)
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
         self.image_shape_, self.sample_shape_ = image_shape, given_shape[1:]
-        run_fit(self, rows, labels, groups, X)
+        with torch.inference_mode(False), torch.enable_grad():  # whatever holds around this call
+            run_fit(self, rows, labels, subjects, X)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -356,8 +362,10 @@ class FlowExpressionClassifier(
         missing = mark_unlabelled(np.asarray(y), self.unlabeled)
         if not missing.any():
             return super().score(X, y, sample_weight)
+        check_lengths(np.shape(as_array(X)), y)
+        kept = X.loc[~missing] if hasattr(X, "loc") else np.asarray(X)[~missing]
         weight = None if sample_weight is None else np.asarray(sample_weight)[~missing]
-        return super().score(np.asarray(X)[~missing], np.asarray(y)[~missing], weight)
+        return super().score(kept, np.asarray(y)[~missing], weight)
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return z'1 under the predicted class, flattened.
@@ -479,14 +487,14 @@ class FlowExpressionClassifier(
         return self._shaped(predictor.decode(list(levels.values())))
 
     def sample(
-        self, n_samples: int = 1, y: Any = None, *, temperature: float = 1.0, random_state: Any = None
+        self, n_samples: int | None = None, y: Any = None, *, temperature: float = 1.0, random_state: Any = None
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Draw new samples from the model.
 
         Parameters
         ----------
-        n_samples : int, default=1
-            How many.
+        n_samples : int, default=None
+            How many; None is as many as there are labels in y, or one.
         y : label or array-like of shape (n_samples,), default=None
             Their classes; None draws them from the prior.
         temperature : float, default=1.0
@@ -502,10 +510,12 @@ class FlowExpressionClassifier(
             Their labels.
         """
         check_is_fitted(self)
-        if n_samples < 1 or temperature < 0:
+        if n_samples is None:
+            n_samples = max(1, np.size(y)) if np.ndim(y) else 1
+        if not isinstance(n_samples, Integral) or n_samples < 1 or not 0 <= temperature < math.inf:
             raise ValueError(
-                f"n_samples of at least 1 and temperature of at least 0 were expected, but came n_samples={n_samples}, "
-                f"temperature={temperature}."
+                "an integer n_samples of at least 1 and a temperature of at least 0 were expected, but came "
+                f"n_samples={n_samples}, temperature={temperature}."
             )
         random = check_random_state(self.random_state if random_state is None else random_state)
         if y is None:
@@ -541,6 +551,8 @@ class FlowExpressionClassifier(
         rows = self._rows(X)
         target = self._class_indices(to, len(rows))
         origin = None if from_ is None else self._class_indices(from_, len(rows))
+        if not math.isfinite(strength):
+            raise ValueError(f"strength was expected to be a finite number, but is {strength}.")
         moved = []
         found = self._predictor().invertible_latents(rows, target).z
         for level, mean in zip(found, self.class_latents_, strict=True):

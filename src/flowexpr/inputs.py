@@ -12,6 +12,7 @@ from sklearn.utils.validation import column_or_1d
 __all__ = [
     "as_array",
     "as_rows",
+    "check_groups",
     "check_latents",
     "check_lengths",
     "check_pixels",
@@ -26,7 +27,10 @@ CHUNK_BYTES = 2**26
 
 
 FEWEST_LEVELS = 4
-"""Fewer grey levels than this cannot be what was meant by float images."""
+"""Fewer grey levels than this cannot be what was meant."""
+
+ROUNDING = 1e-3
+"""How far a pixel may lie outside its range by rounding; it is clipped."""
 
 
 def image_shape_of(shape: tuple[int, ...], image_shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:
@@ -70,11 +74,34 @@ def _with_channels(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def check_lengths(given_shape: tuple[int, ...], y: Any) -> None:
     """Raise a ValueError where y has another length than X; what is no sequence is left to scikit-learn's checks."""
     shape = np.shape(as_array(y))
-    if given_shape and shape and shape[0] != given_shape[0]:
+    is_single = not shape and y is not None and len(given_shape) in (2, 3)
+    if is_single or (given_shape and shape and shape[0] != given_shape[0]):
         raise ValueError(
             f"y was expected to hold one label a sample, but X has {given_shape[0]} samples (shape {given_shape}) and "
-            f"y has {shape[0]}. Pass as many labels as samples; a single image needs a batch axis, X[None]."
+            f"y has {shape[0] if shape else 'a single label'}. Pass as many labels as samples; a single image needs a "
+            "batch axis, X[None]."
         )
+
+
+def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | None:
+    """Return groups as an array; raise a ValueError where they are not one value a sample, of one kind."""
+    if groups is None:
+        return None
+    found = np.asarray(groups)
+    if given_shape and found.shape != given_shape[:1]:
+        raise ValueError(
+            f"groups was expected to have one entry a sample ({given_shape[0]}), but has {_length_or_shape(found)}. "
+            "Pass the subject of every sample."
+        )
+    if found.dtype == object:
+        kinds = sorted({type(group).__name__ for group in found.tolist()})
+        if len(kinds) > 1:
+            raise ValueError(f"groups was expected to hold values of one kind, but holds {', '.join(kinds)}.")
+    return found
+
+
+def _length_or_shape(array: NDArray[Any]) -> str:
+    return str(len(array)) if array.ndim == 1 else f"shape {array.shape}"
 
 
 def as_array(X: Any) -> Any:
@@ -122,33 +149,35 @@ def find_input_range(rows: NDArray[Any], n_bits: int) -> tuple[float, float]:
     ValueError
         If a pixel lies outside 0 to 255.
     """
-    if rows.dtype == np.uint8:
-        return (0.0, 255.0)
+    if rows.dtype == np.uint8 and np.ptp(rows[0]) * 2.0 ** (n_bits - 8) >= FEWEST_LEVELS:
+        return (0.0, 255.0)  # as nearly always, without reading all of a memmap
     low, high = _extremes(rows)
-    if low < 0 or high > 255:
+    if low < -ROUNDING or high > 255 + ROUNDING:
         raise ValueError(
-            f"float images were expected within 0..1 or 0..255, but X runs from {low:g} to {high:g}. "
+            f"images were expected within 0..1 or 0..255, but X runs from {low:g} to {high:g}. "
             "Scale them by fixed numbers, the same for every image, and clip what lies outside; flatten signals that "
             "are no images to (n, n_features)."
         )
-    if rows.dtype == np.bool_ or (rows.dtype.kind == "f" and high <= 1):
+    if rows.dtype == np.bool_ or (rows.dtype.kind == "f" and high <= 1 + ROUNDING):
         return (0.0, 1.0)
     n_levels = math.ceil((high - low) * 2.0 ** (n_bits - 8))
-    if rows.dtype.kind == "f" and n_levels < FEWEST_LEVELS:
+    if 0 < n_levels < min(FEWEST_LEVELS, 2**n_bits):
         warnings.warn(
-            f"float images that run from {low:g} to {high:g} are taken as grey levels 0..255, of which n_bits={n_bits} "
-            f"keeps about {n_levels} in that range. Scale them by fixed numbers to 0..1, the same for every image.",
+            f"images that run from {low:g} to {high:g} are taken as grey levels 0..255, of which n_bits={n_bits} "
+            f"keeps about {n_levels} in that range. Scale them by fixed numbers to floats within 0..1, or to 0..255, "
+            "the same for every image.",
             stacklevel=2,
         )
     return (0.0, 255.0)
 
 
 def check_pixels(rows: NDArray[Any], input_range: tuple[float, float]) -> None:
-    """Raise a ValueError if pixels lie outside the range that a model was fitted on."""
+    """Raise a ValueError if pixels lie outside the range that a model was fitted on, or fill a 255th part of it."""
     if rows.dtype == np.uint8:
         return
     low, high = _extremes(rows)
-    if low < input_range[0] or high > input_range[1]:
+    is_unscaled = input_range[1] == 255 and rows.dtype.kind == "f" and 0 < high <= 1 and (rows != np.rint(rows)).any()
+    if is_unscaled or low < input_range[0] - ROUNDING or high > input_range[1] + ROUNDING:
         raise ValueError(
             f"the model was fitted on images within {input_range[0]:g}..{input_range[1]:g}, but X runs from {low:g} "
             f"to {high:g}. Scale X as the training images were scaled, or pass uint8 images."
@@ -193,6 +222,7 @@ def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64
     """
     y = column_or_1d(y, warn=True)
     missing = mark_unlabelled(y, unlabeled)
+    _check_kinds(y[~missing], unlabeled)
     if missing.all():
         raise ValueError(
             f"every label equals unlabeled={unlabeled!r}, but at least two classes need labelled rows. "
@@ -213,3 +243,20 @@ def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64
     indices = np.full(len(y), -1, dtype=np.int64)
     indices[~missing] = encoded
     return classes, indices
+
+
+def _check_kinds(labels: NDArray[Any], unlabeled: Any) -> None:
+    """Raise a ValueError where labels are strings and something else, or hold `unlabeled` as a string."""
+    if labels.dtype == object:
+        kinds = sorted({"str" if isinstance(label, str) else type(label).__name__ for label in labels.tolist()})
+        if "NoneType" in kinds or ("str" in kinds and len(kinds) > 1):
+            raise ValueError(
+                f"labels of one kind were expected, but y holds {', '.join(kinds)}. Where a label is missing, write a "
+                'value that no class has, and name it: unlabeled="none", say.'
+            )
+    is_text = labels.dtype.kind in "US"
+    if unlabeled is not None and not isinstance(unlabeled, str) and is_text and str(unlabeled) in labels.tolist():
+        raise ValueError(
+            f"unlabeled={unlabeled!r} was expected among the labels, but numpy made the string {str(unlabeled)!r} of "
+            f"it. Pass y as an array of dtype object, or unlabeled={str(unlabeled)!r}."
+        )

@@ -122,13 +122,17 @@ def _is_weights(value: Any) -> bool:
     return isinstance(value, dict) and all(_is_real(weight) and weight > 0 for weight in value.values())
 
 
+def _is_label(value: Any) -> bool:
+    return value is None or (np.ndim(value) == 0 and value == value)  # not NaN, which equals nothing
+
+
 _BOOL: Check = (lambda value: isinstance(value, bool | np.bool_), "True or False")
 
 CHECKS: dict[str, Check] = {
     "backbone": _one_of(None, "glow", "realnvp"),
     "head": _one_of("conditional", "gmm"),
     "image_shape": (_is_shape, "None, (H, W) or (H, W, C) with positive integers"),
-    "n_blocks": _or_auto(_at_least(1)),
+    "n_blocks": _or_auto((lambda v: _is_int(v) and 1 <= v <= 16, "an integer from 1 to 16")),
     "n_flows": _at_least(1),
     "hidden_channels": _at_least(1),
     "head_n_flows": _at_least(1),
@@ -137,6 +141,7 @@ CHECKS: dict[str, Check] = {
     "class_loss_weight": _or_auto(_number(0)),
     "class_prior": _either(_is_prior, "an array of probabilities", _one_of("empirical", "uniform")),
     "class_weight": _either(_is_weights, "a dict {label: weight greater than 0}", _one_of(None, "balanced")),
+    "unlabeled": (_is_label, "a label (a string, an integer, a boolean) or None"),
     "n_bits": (lambda v: _is_int(v) and 1 <= v <= 8, "an integer from 1 to 8"),
     "augment": _either(callable, "a callable (images, generator) -> images", _BOOL),
     "label_smoothing": _or_auto(_number(0, 1, open_high=True)),
@@ -199,7 +204,7 @@ def choose_n_blocks(n_blocks: int | str, height: int, width: int) -> int:
         fitting = ", ".join(map(str, range(1, largest + 1)))
         raise ValueError(
             f"n_blocks={n_blocks} needs sides divisible by {2 ** int(n_blocks)}, but the image is {height} x {width}. "
-            f"Pass n_blocks={fitting if largest == 1 else 'one of ' + fitting}, or resize the images."
+            f"Pass {'n_blocks=1' if largest == 1 else 'one of n_blocks=' + fitting}, or resize the images."
         )
     return int(n_blocks)
 

@@ -56,7 +56,9 @@ class ImageSignal:
 
     def pixels(self, rows: NDArray[Any]) -> Tensor:
         """Return rows (n, H * W * C) as float32 pixels 0 to 255 of shape (n, C, H, W)."""
-        writable = np.require(rows, requirements=["C", "W"])  # torch takes no read-only array, a memmap's say
+        # Torch takes no read-only array, a memmap's say, and native number types alone.
+        dtype = np.uint8 if rows.dtype == np.uint8 else np.float32
+        writable = np.require(rows, dtype, requirements=["C", "W"])
         images = torch.from_numpy(writable).view(-1, *self.shape).permute(0, 3, 1, 2)
         pixels = images.to(torch.float32)
         if rows.dtype != np.uint8 and self.input_range[1] == 1:

@@ -192,6 +192,11 @@ def test_ten_bad_steps_in_a_row_are_an_error_that_names_the_parameter(tiny, colo
     assert augment.n_calls == 1 + 2 + 10
 
 
+def test_training_of_bad_steps_alone_is_an_error_however_short(tiny, colour_images):
+    with pytest.raises(TrainingDivergedError, match=r"2 training steps in a row .* NaN in what a function augment"):
+        tiny(augment=NaNAt({1, 2}), max_steps=2).fit(*colour_images)
+
+
 def test_diverged_estimator_is_not_fitted(tiny, colour_images):
     clf = tiny(augment=NaNAt(set(range(1, 1000))), max_epochs=50)
     with pytest.raises(TrainingDivergedError):

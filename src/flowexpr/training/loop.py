@@ -7,7 +7,7 @@ run is its tensors and counters, and a resumed run repeats an uninterrupted one 
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +134,7 @@ class Trainer:
         Raises
         ------
         TrainingDivergedError
-            If ten steps in a row have no finite loss or gradient.
+            If ten steps in a row, or all, have no finite loss or gradient.
         """
         self._initialise_actnorm()
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -149,6 +149,7 @@ class Trainer:
         self._resume()
         try:
             self._train()
+            self._check_any_finite()
         finally:
             self._keep_the_best_weights()
             self.model.eval()
@@ -216,11 +217,19 @@ class Trainer:
     def _count_skipped(self, finite: bool) -> None:
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
         if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
-            raise TrainingDivergedError(
-                f"{self.skipped_in_a_row} training steps in a row had no finite loss or gradient (step {self.step}). "
-                f"Lower learning_rate={self.plan.learning_rate:g} (a third of it, say), and look for extreme "
-                "values in X."
-            )
+            self._diverged(self.skipped_in_a_row)
+
+    def _check_any_finite(self) -> None:
+        n_skipped = sum(int(row["skipped_steps"]) for row in self.history)
+        if self.step and n_skipped == self.step:
+            self._diverged(n_skipped)
+
+    def _diverged(self, n_skipped: int) -> NoReturn:
+        raise TrainingDivergedError(
+            f"{n_skipped} training steps in a row had no finite loss or gradient (step {self.step}). "
+            f"Lower learning_rate={self.plan.learning_rate:g} (a third of it, say), and look for extreme "
+            "values in X, or NaN in what a function augment returns."
+        )
 
     def _end_epoch(self, began: float, bar: tqdm) -> bool:
         row: HistoryRow = {
