@@ -58,7 +58,9 @@ def test_no_more_folds_than_subjects(folder, capsys):
     [
         (["--protocols", "subject"], "The protocol 'subject' needs subject="),
         (["--protocols", "people"], "protocols should be a sequence of"),
-        (["-o", "nowhere/at/all.json"], "there is no such folder"),
+        (["-o", "/dev/null/all.json"], "-o /dev/null/all.json cannot be written in /dev/null"),
+        (["-o", "."], "-o . was expected to be a file, but is a folder"),
+        (["--folds", "1"], "--folds 1 was expected to be at least 2"),
     ],
 )
 def test_wrong_options_are_told(folder, arguments, message, capsys):

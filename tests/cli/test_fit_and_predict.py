@@ -1,6 +1,7 @@
 """From a folder of files to a model, and from the model to a table of predictions."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -180,3 +181,22 @@ def test_unreadable_files_can_be_left_out(folder, tmp_path, capsys):
     assert "--skip-unreadable" in capsys.readouterr().err
     assert main(["fit", str(manifest), "-o", str(tmp_path / "m"), "--skip-unreadable", *TINY]) == 0
     assert "left out: " in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text_has_its_row_too(model, tmp_path):
+    with open(os.path.join(os.fsencode(tmp_path), b"latin\xe9.png"), "wb") as file:
+        Image.new("L", (32, 32)).save(file, "PNG")
+    assert main(["predict", str(model), str(tmp_path), "-o", str(tmp_path / "out.csv")]) == 0
+    rows = (tmp_path / "out.csv").read_bytes().splitlines()
+    assert len(rows) == 2
+    assert b"latin\xe9.png" in rows[1]
+
+
+def test_what_a_decoder_raises_is_the_reason_of_a_row(model, tmp_path, monkeypatch, capsys):
+    def broken(*args, **options):
+        raise RuntimeError("Failed to decode image")
+
+    Image.new("L", (32, 32)).save(tmp_path / "a.png")
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", broken)
+    assert main(["predict", str(model), str(tmp_path / "a.png")]) == 1
+    assert "Failed to decode image" in capsys.readouterr().out

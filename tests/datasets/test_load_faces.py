@@ -238,3 +238,28 @@ def test_drawn_faces_written_and_read_are_the_same(tmp_path, tiny):
         tiny(max_steps=2), read.images, read.target, groups=read.subject, cv=GroupKFold(2), error_score="raise"
     )
     assert np.isfinite(scores).all()
+
+
+def test_manifest_with_spaces_after_commas_is_understood(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    (tmp_path / "manifest.csv").write_text("path, label, subject\na.png, happy , S1\nb.png, sad, S2\n")
+    faces = load_faces(tmp_path)
+    assert faces.target_names.tolist() == ["happy", "sad"]
+    assert faces.subject.tolist() == ["S1", "S2"]
+
+
+@pytest.mark.parametrize("text", ["", 'path,label\n"a.png,' + 200_000 * "x"], ids=["empty", "unclosed quote"])
+def test_broken_manifest_is_an_error(text, tmp_path):
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"manifest\.csv was expected to"):
+        load_faces(tmp_path)
+
+
+def test_folders_of_people_are_no_labels(tmp_path):
+    for person in ("S1", "S2"):
+        (tmp_path / "happy" / person).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "happy" / person / "a.png")
+    with pytest.raises(ValueError, match=r"every label is the name of a subject, such as S1"):
+        load_faces(tmp_path, subject=r"/(S\d)/")
+    assert load_faces(tmp_path, subject=r"/(S\d)/", label="^([^/]+)/").target_names.tolist() == ["happy"]

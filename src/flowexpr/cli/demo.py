@@ -1,6 +1,7 @@
 """``flowexpr demo``: faces are drawn, a flow is trained, pictures are left."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from flowexpr.cli.options import command_parser
@@ -25,6 +26,9 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from flowexpr.demo import run_demo
+
+    if Path(options.output).is_file():
+        raise ValueError(f"-o {options.output} was expected to be a folder, but is a file. Pass another name.")
 
     run_demo(options.output, quick=options.quick, random_state=options.random_state)
     return 0

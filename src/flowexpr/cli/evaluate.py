@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from flowexpr.cli.options import (
     add_data_options,
     add_model_options,
     build_classifier,
+    check_writable,
     command_parser,
     describe_faces,
     peak_memory,
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--protocols",
         metavar="A,B",
-        type=lambda text: text.split(","),
+        type=lambda text: [name.strip() for name in text.split(",")],
         help="of random, clip, subject; default: all that the names of the files allow",
     )
     add_data_options(parser)
@@ -52,9 +52,9 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
-    if options.output and not Path(options.output).absolute().parent.is_dir():
-        raise ValueError(f"-o {options.output} cannot be written: there is no such folder. Make it first.")
-    classifier = build_classifier(options).set_params(verbose=int(sys.stderr.isatty()))
+    if options.output:
+        check_writable(options.output)
+    classifier = build_classifier(options, verbose=int(sys.stderr.isatty()))
     faces = read_faces(options)
     print(describe_faces(faces), flush=True)
     result = evaluate(
@@ -88,6 +88,8 @@ def _possible_protocols(faces: Bunch) -> list[str]:
 
 def _n_splits(folds: int, faces: Bunch) -> int:
     """Return the number of folds, no more than there are subjects."""
+    if folds < 2:
+        raise ValueError(f"--folds {folds} was expected to be at least 2.")
     n_subjects = folds if faces.subject is None else len(np.unique(faces.subject))
     if 2 <= n_subjects < folds:
         print(f"--folds {folds} is more than there are subjects: {n_subjects} folds.", file=sys.stderr)

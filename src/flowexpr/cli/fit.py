@@ -1,7 +1,6 @@
 """``flowexpr fit``: train on a folder of images and save the model."""
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from flowexpr.cli.options import (
     add_data_options,
     add_model_options,
     build_classifier,
+    check_writable,
     command_parser,
     describe_faces,
     peak_memory,
@@ -43,8 +43,8 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     output = Path(options.output)
-    _check_writable(output)
-    classifier = build_classifier(options).set_params(verbose=1)
+    check_writable(options.output)
+    classifier = build_classifier(options, verbose=1)
     faces = read_faces(options)
     print(describe_faces(faces), flush=True)
     try:
@@ -59,15 +59,6 @@ def _run(options: argparse.Namespace) -> int:
     print(_result(classifier, output))
     print(peak_memory(began))
     return 0
-
-
-def _check_writable(output: Path) -> None:
-    """Fail before any training where the model could not be written after it."""
-    if output.is_dir():
-        raise ValueError(f"-o {output} was expected to be a file, but is a folder. Pass {output / 'model.flowexpr'}.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(output.parent, os.W_OK):
-        raise ValueError(f"-o {output} cannot be written: no permission in {output.parent}. Pass another place.")
 
 
 def _save(classifier: FlowExpressionClassifier, faces: Bunch, output: Path) -> None:
@@ -87,7 +78,7 @@ def _result(classifier: FlowExpressionClassifier, output: Path) -> str:
             f"{last['val_class_loss']:.3f} nats, accuracy {last['val_accuracy']:.1%}"
         )
     if classifier.calibrate:
-        lines.append(f"temperature {classifier.temperature_:.2f}")
+        lines.append(f"temperature {classifier.temperature_:.3g}")
     lines.append("How well it does on other people: flowexpr evaluate, with the same options.")
     lines.append(f"saved {output} ({output.stat().st_size / 2**20:.1f} MiB)")
     return "\n".join(lines)

@@ -1,6 +1,7 @@
 """The entry point of the command: parse, run the sub-command, and turn errors into one line each."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("flowexpr: interrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, ImportError, TrainingDivergedError) as error:
         print(f"flowexpr {options.command}: {error}", file=sys.stderr)
         return 2

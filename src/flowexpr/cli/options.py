@@ -3,8 +3,10 @@
 import argparse
 import ast
 import math
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,13 @@ from sklearn.utils import Bunch
 
 from flowexpr.classifier import FlowExpressionClassifier
 from flowexpr.datasets import load_faces
-from flowexpr.parameters import PAPER, check_parameters
+from flowexpr.parameters import PAPER, check_parameters, resolve_device
 
 __all__ = [
     "add_data_options",
     "add_model_options",
     "build_classifier",
+    "check_writable",
     "command_parser",
     "describe_faces",
     "peak_memory",
@@ -95,6 +98,20 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_writable(output: str) -> None:
+    """Make the folder of a file to write; fail before the work is done where it could not be written after it."""
+    path = Path(output)
+    if path.is_dir():
+        raise ValueError(f"-o {output} was expected to be a file, but is a folder. Pass a file in it.")
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path if path.exists() else path.absolute().parent, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise ValueError(f"-o {output} cannot be written in {path.absolute().parent}. Pass another place.")
+
+
 def read_faces(options: argparse.Namespace) -> Bunch:
     """Load what the data options ask for, and say what was left out."""
     faces = load_faces(
@@ -128,9 +145,9 @@ def describe_faces(faces: Bunch) -> str:
     return f"{', '.join(parts)}\n{classes}"
 
 
-def build_classifier(options: argparse.Namespace) -> FlowExpressionClassifier:
-    """Build the classifier that the model options ask for."""
-    parameters: dict[str, Any] = dict(PAPER) if options.paper else {}
+def build_classifier(options: argparse.Namespace, *, verbose: int) -> FlowExpressionClassifier:
+    """Build the classifier that the model options ask for; `verbose` is its default here."""
+    parameters: dict[str, Any] = {"verbose": verbose} | (dict(PAPER) if options.paper else {})
     names = ("max_epochs", "batch_size", "learning_rate", "validation_fraction", "calibrate", "checkpoint_dir")
     for name in (*names, "device", "precision", "random_state"):
         value = getattr(options, name)
@@ -145,6 +162,7 @@ def build_classifier(options: argparse.Namespace) -> FlowExpressionClassifier:
             )
         parameters[name] = _literal(text)
     check_parameters(known | parameters)
+    resolve_device(parameters.get("device", "auto"))
     return FlowExpressionClassifier(**parameters)
 
 

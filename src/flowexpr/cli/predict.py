@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from flowexpr.classifier import FlowExpressionClassifier
-from flowexpr.cli.options import command_parser
+from flowexpr.cli.options import check_writable, command_parser
 from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces import FacePreparation, find_images
 from flowexpr.persistence import load
@@ -45,6 +46,8 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.output:
+        check_writable(options.output)
     model = load(options.model, device=options.device)
     prepare = _preparation(model, options.model)
     paths = _expand(options.images)
@@ -99,10 +102,13 @@ def _expand(inputs: list[str]) -> list[str]:
 
 @contextmanager
 def _opened(output: str | None) -> Iterator[TextIO]:
+    # A file name may hold bytes that are no text; they are written as they are.
     if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape", newline="")
         yield sys.stdout
         return
-    with open(output, "w", newline="", encoding="utf-8") as file:
+    with open(output, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         yield file
 
 

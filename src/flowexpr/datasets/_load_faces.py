@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,8 @@ def load_faces(
         clips. Besides: ``paths`` (n,) str; ``skipped``, a list of (path, reason); ``preparation``, a dict of what was
         done to every image.
 
+        A clip's name is unique only within its subject.
+
     Raises
     ------
     FileNotFoundError
@@ -112,6 +115,11 @@ def load_faces(
     root = Path(folder_or_manifest)
     patterns = {name: _compiled(name, text) for name, text in (("label", label), ("subject", subject), ("clip", clip))}
     entries = _of_classes(_entries(root, patterns), classes)
+    if all(entry.label == entry.subject for entry in entries):
+        raise ValueError(
+            f"every label is the name of a subject, such as {entries[0].label}: the sub-folders of {root} are people. "
+            "Pass label, a pattern for the expression: '^([^/]+)/' is the first folder of the path."
+        )
     prepare = FacePreparation(_checked_size(image_size, crop, entries), grey, crop)
     images, kept, skipped = _read(entries, prepare, skip_unreadable, verbose)
     target_names, target = np.unique([entry.label for entry in kept], return_inverse=True)
@@ -163,19 +171,23 @@ def _manifest_rows(manifest: Path) -> list[dict[str, str]]:
     try:
         with open(manifest, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
-            rows = list(reader)
-    except UnicodeDecodeError as error:
+            names = [name.strip() for name in reader.fieldnames or []]
+            rows = [dict(zip(names, map(_stripped, row.values()), strict=False)) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"{manifest} was expected to be a manifest, a CSV file in UTF-8, but is not text. Pass a folder of images, "
-            "or a CSV file with the columns path, label and, where known, subject and clip."
+            f"{manifest} was expected to be a manifest, a CSV file in UTF-8, but cannot be read as one ({error}). Save "
+            "it as UTF-8 with commas between the columns path, label and, where known, subject and clip."
         ) from error
-    names = reader.fieldnames or []
     if "path" not in names or not rows:
         raise ValueError(
-            f"{manifest} was expected to hold a header with the column path (and label, subject, clip) and a row an "
-            f"image, but has the columns {', '.join(names) or 'none'} and {len(rows)} rows."
+            f"{manifest} was expected to hold a header with the column path (and label, subject, clip), commas between "
+            f"columns, and a row an image, but has the columns {', '.join(names) or 'none'} and {len(rows)} rows."
         )
     return rows
+
+
+def _stripped(cell: Any) -> str:
+    return cell.strip() if isinstance(cell, str) else ""
 
 
 def _found(name: str, pattern: re.Pattern[str], paths: list[Path], base: Path) -> list[str | None]:
@@ -193,7 +205,8 @@ def _found(name: str, pattern: re.Pattern[str], paths: list[Path], base: Path) -
     if missing:
         raise ValueError(
             f"{name}={pattern.pattern!r} was expected to match every file, but finds nothing in {len(missing)} of "
-            f"{len(paths)}: {_some(missing)}. Change the pattern, or move those files away."
+            f"{len(paths)}: {_some(missing)}. Change the pattern (one with a slash is searched in the path below the "
+            "folder), or move those files away."
         )
     return values
 
@@ -230,7 +243,8 @@ def _of_classes(entries: list[_Entry], classes: Sequence[str] | None) -> list[_E
     if unknown or not wanted:
         raise ValueError(
             f"classes={wanted} was expected to hold labels of the files, which are "
-            f"{', '.join(f'{name} ({n})' for name, n in sorted(counts.items()))}; not found: {', '.join(unknown)}."
+            f"{', '.join(f'{name} ({n})' for name, n in sorted(counts.items()))}"
+            + (f"; not found: {', '.join(unknown)}." if unknown else ".")
         )
     return [entry for entry in entries if entry.label in wanted]
 

@@ -1,5 +1,6 @@
 """make_faces: a data set of drawn people who show expressions, free of any restriction."""
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -129,7 +130,10 @@ def _class_names(expressions: int | tuple[str, ...], neutral: bool) -> list[str]
             raise ValueError(f"expressions={expressions} was expected to be 2 to {len(known)}, or a tuple of names.")
         chosen = known[:expressions]
     else:
-        chosen = [expressions] if isinstance(expressions, str) else list(expressions)  # type: ignore[arg-type]
+        if isinstance(expressions, str):
+            chosen = [expressions]
+        else:
+            chosen = list(expressions) if isinstance(expressions, Iterable) else []
         unknown = [name for name in chosen if name not in known]
         if unknown or not chosen or len(set(chosen)) < len(chosen):
             raise ValueError(f"expressions={expressions!r} was expected to hold different names out of {known}.")

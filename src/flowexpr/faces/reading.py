@@ -1,7 +1,6 @@
 """Image files: finding them in a folder, and reading one whatever its format, depth and orientation."""
 
 import os
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,15 @@ DEEP_GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's names for grey levels of more than 8 bits; its own conversion to 8 bits clips them."""
 
 
+IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k"),
+    *(".png", ".apng", ".gif", ".webp", ".avif", ".avifs"),
+    *(".tif", ".tiff", ".bmp", ".dib", ".tga"),
+    *(".pbm", ".pgm", ".ppm", ".pnm"),
+}
+"""Of the formats that Pillow registers those of photographs; data and video that lie beside them are no images."""
+
+
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Return every image file in a folder and its sub-folders, sorted by path; hidden ones are left out.
 
@@ -26,17 +34,15 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     Returns
     -------
     paths : list of Path
-        Files whose suffix belongs to an image format that Pillow reads.
+        Files whose suffix belongs to a format of photographs (`IMAGE_SUFFIXES`).
     """
-    Image.init()
-    readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
     found = []
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(root, name)
             for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in readable
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
         ]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
@@ -67,19 +73,12 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     except FileNotFoundError as error:
         raise UnreadableImageError("no such file") from error
     except IsADirectoryError as error:
-        raise UnreadableImageError("a folder, not an image") from error
+        raise UnreadableImageError("a folder without images") from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableImageError("not an image, or of a format that Pillow does not read") from error
-    # Damaged files make Pillow's decoders raise whatever their parsing runs into.
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # damaged files make Pillow's decoders raise whatever their parsing runs into
         raise UnreadableImageError(str(error) or type(error).__name__) from error
 
 
