@@ -102,6 +102,7 @@ def test_a_leaking_split_is_an_error(people, monkeypatch):
             return iter([(np.arange(100), np.arange(90, 120))])
 
     monkeypatch.setattr(protocols, "GroupKFold", Leaking)
+    monkeypatch.setattr(protocols, "StratifiedGroupKFold", lambda *args, **options: Leaking())
     X, y, subject, clip = people
     with pytest.raises(LeakageError, match=r"2 subject\(s\) stand on both sides of fold 0"):
         evaluate({"m": DummyClassifier()}, X, y, subject=subject, protocols=("subject",))
@@ -130,6 +131,19 @@ def test_class_missing_from_a_training_fold_gets_probability_zero():
     pooled = result.predictions["m", "subject"]
     np.testing.assert_array_equal(pooled.proba[pooled.y_true == "a", 0], 0)
     assert all(np.isfinite(row.log_loss) for row in result.folds)
+
+
+def test_clips_that_are_numbered_class_by_class_stand_in_every_training_fold():
+    y, clip = np.repeat(np.arange(6), 16), np.repeat(np.arange(48), 2)
+    result = evaluate({"m": DummyClassifier()}, y[:, None], y, clip=clip, protocols=("clip",), n_splits=6)
+    pooled = result.predictions["m", "clip"]
+    assert (pooled.proba[np.arange(len(y)), pooled.y_true] > 0).all()
+
+
+def test_training_fold_of_one_class_is_an_error():
+    y = np.repeat([0, 1], 10)
+    with pytest.raises(ValueError, match=r"'subject' leaves training rows of 0 alone in fold 0\. Pass more subjects"):
+        evaluate({"m": DummyClassifier()}, y[:, None], y, subject=y, protocols=("subject",), n_splits=2)
 
 
 def test_estimator_passed_in_stays_unfitted(people):

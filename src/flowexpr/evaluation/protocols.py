@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
 __all__ = ["PROTOCOLS", "LeakageError", "group_codes", "make_splits"]
 
@@ -39,13 +39,29 @@ def make_splits(
     if protocol == "random":
         splitter = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
         return list(splitter.split(rows, y))
-    folds = list(GroupKFold(n_splits).split(rows, y, groups[protocol]))
+    if protocol == "clip":
+        # Clips are often numbered expression by expression: dealt out in order, a fold could hold all of one class.
+        by_class = StratifiedGroupKFold(n_splits, shuffle=True, random_state=random_state)
+        folds = list(by_class.split(rows, y, groups[protocol]))
+    else:
+        folds = list(GroupKFold(n_splits).split(rows, y, groups[protocol]))
+    _check_classes(protocol, y, folds)
     # Subject-disjoint folds promise disjoint clips too; clip-disjoint folds promise nothing about subjects.
     promised = ("subject", "clip") if protocol == "subject" else ("clip",)
     for kind in promised:
         if kind in groups:
             _check_disjoint(kind, groups[kind], folds)
     return folds
+
+
+def _check_classes(protocol: str, y: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    for fold, (train, _) in enumerate(folds):
+        present = np.unique(y[train]).tolist()
+        if len(present) < 2:
+            raise ValueError(
+                f"the protocol {protocol!r} leaves training rows of {present[0]!r} alone in fold {fold}. Pass more "
+                f"{protocol}s of every class, another n_splits, or leave the protocol out."
+            )
 
 
 def _check_disjoint(kind: str, codes: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,14 @@ def evaluate(
     subject, clip : array-like of shape (n_samples,) or None, default=None
         Who is seen, and in which recording. Clip names need to be unique only within a subject.
     protocols : sequence of {"random", "clip", "subject"}, default=("random", "subject")
-        "random" is the paper's "uniform folds of the entire dataset": `StratifiedKFold`, shuffled. "subject"
-        and "clip" use `GroupKFold` as it stands, without shuffling: its folds are balanced in size and are
-        those of anybody who writes `cv=GroupKFold(n_splits)`, so numbers can be compared.
+        "random" is the paper's "uniform folds of the entire dataset": `StratifiedKFold`, shuffled. "clip" is
+        `StratifiedGroupKFold`, shuffled, since clips are often numbered class by class. "subject" is
+        `GroupKFold` as it stands, without shuffling: its folds are balanced in size and are those of anybody
+        who writes `cv=GroupKFold(n_splits)`, so numbers can be compared.
     n_splits : int, default=5
         Number of folds.
     random_state : int, default=0
-        Seed of the random folds. The estimators keep their own seeds.
+        Seed of the random folds, and of those by clip. The estimators keep their own seeds.
     max_folds : int or None, default=None
         Run only the first folds of every protocol, to save time; scores then come from fewer test rows.
     progress : bool, default=False
@@ -73,7 +75,8 @@ def evaluate(
     ------
     ValueError
         If an estimator has no `predict_proba`, a protocol is unknown or lacks its groups, there are fewer
-        groups than folds, or lengths differ. All of these come before any training.
+        groups than folds, fewer than two classes, also in one training fold, or lengths differ. All of these
+        come before any training.
     LeakageError
         If a subject or clip stands on both sides of a split that promises otherwise.
 
@@ -92,6 +95,8 @@ def evaluate(
     check_consistent_length(X, y, subject, clip)
     groups = group_codes(subject, clip)
     _check_request(estimators, protocols, groups, n_splits, max_folds)
+    if len(np.unique(y)) < 2:
+        raise ValueError(f"at least two classes were expected, but y has {np.unique(y).tolist()} only.")
     splits = {name: make_splits(name, y, groups, n_splits, random_state)[:max_folds] for name in protocols}
     result = EvaluationResult(
         classes=np.unique(y),
@@ -196,6 +201,8 @@ def _check_request(
         raise ValueError(f"max_folds should be at least 1 or None, but is {max_folds}.")
     if isinstance(protocols, str) or not protocols or not set(protocols) <= set(PROTOCOLS):
         raise ValueError(f"protocols should be a sequence of {sorted(PROTOCOLS)}, but is {protocols!r}.")
+    if not isinstance(n_splits, Integral) or n_splits < 2:
+        raise ValueError(f"n_splits should be an integer of at least 2, but is {n_splits!r}.")
     for protocol in protocols:
         if protocol == "random":
             continue
@@ -205,6 +212,11 @@ def _check_request(
             )
         n_groups = int(groups[protocol].max()) + 1
         if n_groups < n_splits:
+            if n_groups < 2:
+                raise ValueError(
+                    f"the protocol {protocol!r} needs at least two {protocol}s, but there is one. Pass the {protocol} "
+                    "of every image, or leave the protocol out."
+                )
             raise ValueError(
                 f"n_splits={n_splits} needs at least as many {protocol}s, but there are {n_groups}. "
                 f"Use n_splits={n_groups} or fewer."
