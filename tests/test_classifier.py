@@ -176,7 +176,9 @@ def test_any_number_type_is_understood(dtype, fitted_images, colour_images):
 
 def test_floats_to_one_are_an_error_for_a_classifier_of_bytes(fitted_images, colour_images):
     X, _ = colour_images
-    with pytest.raises(ValueError, match=r"fitted on images within 0\.\.255, but X runs from .* to 0\.97.*\. Scale X as"):
+    with pytest.raises(
+        ValueError, match=r"fitted on images within 0\.\.255, but X runs from .* to 0\.97.*\. Scale X as"
+    ):
         fitted_images.predict(X / 255)
 
 

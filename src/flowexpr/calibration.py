@@ -14,7 +14,8 @@ from scipy.special import log_softmax
 
 __all__ = ["fit_temperature"]
 
-LARGEST_TEMPERATURE = 1e3
+TEMPERATURES = (0.1, 1e3)
+"""Smallest and largest temperature: where all of a few held-out samples are right, the loss asks for none at all."""
 
 
 def fit_temperature(log_likelihood: NDArray[np.float64], log_prior: NDArray[np.float64], y: NDArray[np.int64]) -> float:
@@ -32,17 +33,17 @@ def fit_temperature(log_likelihood: NDArray[np.float64], log_prior: NDArray[np.f
     Returns
     -------
     temperature : float
-        Between 1/1000 and 1000; above 1 the probabilities become less sure.
+        Between 0.1 and 1000; above 1 the probabilities become less sure.
     """
 
     def log_loss(log_temperature: float) -> float:
         logits = log_likelihood / math.exp(log_temperature) + log_prior
         return float(-log_softmax(logits, axis=1)[np.arange(len(y)), y].mean())
 
-    bound = math.log(LARGEST_TEMPERATURE)
+    low, high = map(math.log, TEMPERATURES)
     # A coarse grid first, since the loss is flat where every sample is right.
-    grid = np.linspace(-bound, bound, 61)
+    grid = np.linspace(low, high, 61)
     start = float(grid[np.argmin([log_loss(t) for t in grid])])
     step = float(grid[1] - grid[0])
-    bounds = (max(start - step, -bound), min(start + step, bound))
+    bounds = (max(start - step, low), min(start + step, high))
     return math.exp(minimize_scalar(log_loss, bounds=bounds, method="bounded").x)

@@ -51,6 +51,9 @@ ARCHITECTURE = (
 )
 """Parameters that the module is built from; a fitted model keeps their values, whatever is set afterwards."""
 
+MOST_FEATURES = 1000
+"""Features of a vector above which fit warns."""
+
 SAMPLES_PER_CLASS_MEAN = 256
 """Training samples of a class whose latents are averaged for morphs, at most."""
 
@@ -176,6 +179,13 @@ def _set_signal(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> No
     else:
         estimator.n_blocks_ = None
         estimator.input_range_ = None
+        if rows.shape[1] > MOST_FEATURES:
+            warnings.warn(
+                f"X has {rows.shape[1]} features, and every step of the flow mixes them all by a full matrix: training "
+                "will be slow, and learn little from few rows. Reduce them first (sklearn.decomposition.PCA), or pass "
+                "images as images.",
+                stacklevel=2,
+            )
         estimator.signal_ = VectorSignal.of(rows)
 
 

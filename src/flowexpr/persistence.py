@@ -145,7 +145,13 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> "FlowExpressionC
             f"{path} was written by flowexpr {description['versions']['flowexpr']}, whose parameters this one does not "
             f"know ({error}). Install that version."
         ) from error
-    return _restore(estimator, tensors, description)
+    try:
+        return _restore(estimator, tensors, description)
+    except (KeyError, AttributeError) as error:
+        raise ModelFileError(
+            f"{path} lacks a part of a model ({error}). It was written by flowexpr "
+            f"{description['versions']['flowexpr']}: install that version, or fit again."
+        ) from error
 
 
 def load_into(estimator: "FlowExpressionClassifier", path: str | os.PathLike[str]) -> None:

@@ -86,12 +86,14 @@ class ActNorm(nn.Module):
         return False
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (n, C, ...) to z of its shape and log |det dz/dx| (n,); the first training batch sets the layer."""
         if self.waits():
             self._initialise(x)
         z = (x + _per_channel(self.bias, x)) * _per_channel(self.log_scale.exp(), x)
         return z, (n_positions(x) * self.log_scale.sum()).expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
+        """Map z (n, C, ...) back to x."""
         return z * _per_channel((-self.log_scale).exp(), z) - _per_channel(self.bias, z)
 
     @torch.no_grad()
@@ -134,9 +136,11 @@ class InvertibleConv1x1(nn.Module):
         return compose_lu(self.permutation, self.lower, self.upper, self.sign * self.log_diagonal.exp())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (n, C, ...) to z of its shape and log |det dz/dx| (n,)."""
         return mix_channels(x, self.weight()), (n_positions(x) * self.log_diagonal.sum()).expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
+        """Map z (n, C, ...) back to x."""
         return mix_channels(z, torch.linalg.inv(self.weight().double()).to(z.dtype))
 
 
@@ -198,11 +202,13 @@ class AffineCoupling(nn.Module):
         )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map x (n, C, ...), under the class indices y (n,), to z of its shape and log |det dz/dx| (n,)."""
         read, changed = x[:, : self.n_read], x[:, self.n_read :]
         shift, log_scale = self.shift_and_log_scale(read, y)
         return torch.cat([read, changed * log_scale.exp() + shift], 1), sum_over_dims(log_scale)
 
     def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map z (n, C, ...), under the class indices y (n,), back to x."""
         read, changed = z[:, : self.n_read], z[:, self.n_read :]
         shift, log_scale = self.shift_and_log_scale(read, y)
         return torch.cat([read, (changed - shift) * (-log_scale).exp()], 1)
@@ -244,12 +250,14 @@ class FlowStep(nn.Module):
         )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map x (n, C, ...), under the class indices y (n,), to z of its shape and log |det dz/dx| (n,)."""
         x, norm_log_det = self.actnorm(x)
         x, conv_log_det = self.conv1x1(x)
         z, coupling_log_det = self.coupling(x, y)
         return z, norm_log_det + conv_log_det + coupling_log_det
 
     def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map z (n, C, ...), under the class indices y (n,), back to x."""
         return self.actnorm.inverse(self.conv1x1.inverse(self.coupling.inverse(z, y)))
 
 
@@ -257,9 +265,11 @@ class Squeeze(nn.Module):
     """Trade space for channels: (n, C, H, W) -> (n, 4C, H/2, W/2), each 2x2 patch becoming 4 channels [2]_."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (n, C, H, W) to z (n, 4C, H/2, W/2) and log |det dz/dx| = 0 (n,)."""
         return F.pixel_unshuffle(x, 2), x.new_zeros(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
+        """Map z (n, 4C, H/2, W/2) back to x (n, C, H, W)."""
         return F.pixel_shuffle(z, 2)
 
 
@@ -285,6 +295,7 @@ class Split(nn.Module):
         return stay, leave, standard_normal_log_prob(normal) - sum_over_dims(log_std)
 
     def inverse(self, stay: Tensor, leave: Tensor) -> Tensor:
+        """Put the part that stays and the latent that left together again: (n, C, H, W)."""
         return torch.cat([stay, leave], 1)
 
     def sample(self, stay: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
