@@ -35,7 +35,7 @@ from flowexpr.training.objective import UNLABELLED, Objective
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
 
-__all__ = ["build_module", "run_fit"]
+__all__ = ["architecture_of", "build_module", "class_weights", "hold_out", "plan_of", "run_fit"]
 
 CALIBRATION_FRACTION = 0.1
 """Share of the rows held out for calibration where `validation_fraction` is None."""
@@ -97,7 +97,7 @@ def run_fit(
         if checkpoint.result_file.exists() and _load_result(estimator, checkpoint):
             return
     estimator.seed_ = seed
-    training, held_out = _split(estimator, rows, y, groups)
+    training, held_out = hold_out(estimator, rows, y, groups)
     estimator.module_ = _initial_module(estimator, previous)
     _train(estimator, training, held_out, checkpoint, X, labels)
     if checkpoint is not None:
@@ -201,11 +201,12 @@ def _set_prior(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> N
                 f"class_prior was expected to hold {n_classes} positive probabilities that sum to 1 (one for each of "
                 f"{estimator.classes_.tolist()}), but is {prior.tolist()} with sum {prior.sum():g}."
             )
-    weighted = prior * _class_weights(estimator, y)
+    weighted = prior * class_weights(estimator, y)
     estimator.log_prior_ = np.log(weighted / weighted.sum())
 
 
-def _class_weights(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> NDArray[np.float64]:
+def class_weights(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the weight of every class (n_classes,), from the parameter class_weight and the labelled rows of y."""
     labels = estimator.classes_[y[y != UNLABELLED]]
     return compute_class_weight(estimator.class_weight, classes=estimator.classes_, y=labels).astype(np.float64)
 
@@ -286,7 +287,7 @@ def _describe_data(signal: ImageSignal | VectorSignal) -> str:
     return f"images of shape {signal.shape}" if isinstance(signal, ImageSignal) else f"{signal.n_dims} features"
 
 
-def _split(
+def hold_out(
     estimator: "FlowExpressionClassifier",
     rows: NDArray[Any],
     y: NDArray[np.int64],
@@ -365,7 +366,7 @@ def _train(
         _objective(estimator, training),
         training,
         held_out,
-        _plan(estimator),
+        plan_of(estimator),
         checkpoint=checkpoint,
         callbacks=callbacks,
     )
@@ -398,7 +399,7 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer) -> None:
 
 def _objective(estimator: "FlowExpressionClassifier", training: TrainingData) -> Objective:
     dtype, device = next(estimator.module_.parameters()).dtype, torch.device(estimator.device_)
-    weights = _class_weights(estimator, training.y)
+    weights = class_weights(estimator, training.y)
     class_loss_weight, label_smoothing = resolve_loss(
         estimator.class_loss_weight, estimator.label_smoothing, is_image=isinstance(estimator.signal_, ImageSignal)
     )
@@ -412,7 +413,8 @@ def _objective(estimator: "FlowExpressionClassifier", training: TrainingData) ->
     )
 
 
-def _plan(estimator: "FlowExpressionClassifier") -> Plan:
+def plan_of(estimator: "FlowExpressionClassifier") -> Plan:
+    """Return the parameters that say how to train, as the training loop takes them."""
     return Plan(
         max_epochs=estimator.max_epochs,
         max_steps=estimator.max_steps,

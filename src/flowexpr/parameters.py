@@ -137,6 +137,7 @@ CHECKS: dict[str, Check] = {
     "hidden_channels": _at_least(1),
     "head_n_flows": _at_least(1),
     "head_hidden_channels": _at_least(1),
+    "n_features": _at_least(1),
     "gmm_means": _one_of("random", "learned"),
     "class_loss_weight": _or_auto(_number(0)),
     "class_prior": _either(_is_prior, "an array of probabilities", _one_of("empirical", "uniform")),
@@ -168,8 +169,10 @@ CHECKS: dict[str, Check] = {
 
 def check_parameters(parameters: dict[str, Any]) -> None:
     """Raise a ValueError that names the first parameter whose value is not allowed, what is, and what came."""
-    for name, (is_allowed, expected) in CHECKS.items():
-        value = parameters[name]
+    for name, value in parameters.items():
+        if name not in CHECKS:
+            continue
+        is_allowed, expected = CHECKS[name]
         if not is_allowed(value):
             raise ValueError(f"{name}={value!r} is not allowed. Pass {expected}.")
     if parameters["patience"] is not None and parameters["validation_fraction"] is None:
@@ -177,7 +180,7 @@ def check_parameters(parameters: dict[str, Any]) -> None:
             f"patience={parameters['patience']} needs a validation set, but validation_fraction=None. "
             "Pass validation_fraction=0.1, say, or patience=None."
         )
-    if parameters["zero_z1"] and parameters["head"] != "conditional":
+    if parameters.get("zero_z1") and parameters["head"] != "conditional":
         raise ValueError(
             f"zero_z1=True is for head='conditional', but head={parameters['head']!r}. Pass zero_z1=False."
         )

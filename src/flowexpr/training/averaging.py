@@ -15,7 +15,7 @@ class WeightAverage:
     Parameters
     ----------
     model : nn.Module
-        Whose parameters are followed; its buffers are copied once.
+        Whose parameters are followed; of its buffers, those of batch normalisation.
     decay : float
         Weight of the average against the newest parameters, in [0, 1).
 
@@ -34,6 +34,11 @@ class WeightAverage:
         self.decay = decay
         self.n_updates = 0
         self._averaged = [parameter.detach() for parameter in self.model.parameters()]
+        self._buffers = [
+            (own, other)
+            for (name, own), other in zip(self.model.named_buffers(), model.buffers(), strict=True)
+            if name.rpartition(".")[2].startswith("running_")  # of batch normalisation; others never change
+        ]
         self.followed = [parameter.detach() for parameter in model.parameters()]
 
     def update(self) -> None:
@@ -43,3 +48,5 @@ class WeightAverage:
         step = 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
         torch._foreach_lerp_(self._averaged, self.followed, step)
         self.n_updates = n + 1
+        for averaged, followed in self._buffers:
+            averaged.copy_(followed)

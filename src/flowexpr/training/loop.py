@@ -6,8 +6,8 @@ run is its tensors and counters, and a resumed run repeats an uninterrupted one 
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,10 @@ from tqdm import tqdm
 
 from flowexpr._callbacks import EpochCallbacks
 from flowexpr.exceptions import TrainingDivergedError
-from flowexpr.flows.model import FlowModel
 from flowexpr.training.averaging import WeightAverage
 from flowexpr.training.checkpoint import Checkpoint
 from flowexpr.training.data import TrainingData, generator_for
-from flowexpr.training.objective import UNLABELLED, Objective
+from flowexpr.training.objective import UNLABELLED, ClassObjective, Objective
 
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises to its full value."""
@@ -85,9 +84,9 @@ class Trainer:
 
     Parameters
     ----------
-    model : FlowModel
-        Trained in place.
-    objective : Objective
+    model : nn.Module
+        Trained in place: a `FlowModel`, or a classifier that maps x to logits.
+    objective : Objective or ClassObjective
         What is minimised.
     data, validation : TrainingData
         What to train on, and what to watch (None for nothing).
@@ -101,8 +100,8 @@ class Trainer:
 
     def __init__(
         self,
-        model: FlowModel,
-        objective: Objective,
+        model: nn.Module,
+        objective: Objective | ClassObjective,
         data: TrainingData,
         validation: TrainingData | None,
         plan: Plan,
@@ -123,7 +122,7 @@ class Trainer:
             self.n_steps = min(self.n_steps, plan.max_steps)
         self.history: list[HistoryRow] = []
         self.step = 0
-        self.sums = _EpochSums()
+        self.sums = self._no_sums()
         self.skipped_in_a_row = 0
         self.best_loss, self.best_epoch = math.inf, 0
         self.best: dict[str, Tensor] = {}
@@ -243,7 +242,7 @@ class Trainer:
             row |= self._validate(self.validation)
         row["seconds"] = time.perf_counter() - began
         self.history.append(row)
-        self.sums = _EpochSums()
+        self.sums = self._no_sums()
         if self.plan.verbose > 1:
             bar.write(" ".join(f"{name}={value:.4g}" for name, value in row.items()))
         stop = self._out_of_patience(row)
@@ -251,9 +250,12 @@ class Trainer:
             stop |= self.callbacks.end_epoch()
         return stop
 
+    def _no_sums(self) -> "_EpochSums":
+        return _EpochSums(terms=dict.fromkeys(self.objective.terms, 0.0))
+
     def _validate(self, data: TrainingData) -> HistoryRow:
         model = self.averaged_model().eval()
-        sums = _EpochSums()
+        sums = self._no_sums()
         with torch.inference_mode():
             for indices in data.in_order(4 * self.plan.batch_size):
                 x, y = data.batch(indices, None)
@@ -265,7 +267,7 @@ class Trainer:
     def _out_of_patience(self, row: HistoryRow) -> bool:
         if self.plan.patience is None:
             return False
-        loss = row["val_bits_per_dim"] + self.objective.class_loss_weight * row["val_class_loss"]
+        loss = self.objective.total(*(row[f"val_{name}"] for name in self.objective.terms))
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, int(row["epoch"])
             self.best = {name: t.clone() for name, t in self.averaged_model().state_dict().items()}
@@ -280,9 +282,9 @@ class Trainer:
         self.model.train()
         self.model(x.to(plan.device, plan.dtype))
 
-    def averaged_model(self) -> FlowModel:
+    def averaged_model(self) -> nn.Module:
         """Return the model with the averaged weights, or the trained one where nothing is averaged."""
-        return self.model if self.average is None else cast(FlowModel, self.average.model)
+        return self.model if self.average is None else self.average.model
 
     @torch.no_grad()
     def _keep_the_best_weights(self) -> None:
@@ -348,8 +350,7 @@ class _EpochSums:
     n_steps: int = 0
     n_skipped: int = 0
     weight: float = 0.0
-    bits_per_dim: float = 0.0
-    class_loss: float = 0.0
+    terms: dict[str, float] = field(default_factory=dict)
     n_correct: int = 0
     n_labelled: int = 0
     seconds: float = 0.0
@@ -360,14 +361,13 @@ class _EpochSums:
             self.n_skipped += 1
             return
         self.weight += weight
-        self.bits_per_dim += weight * losses.bits_per_dim.item()
-        self.class_loss += weight * losses.class_loss.item()
+        for name in self.terms:
+            self.terms[name] += weight * getattr(losses, name).item()
         self.n_correct += int(losses.n_correct)
         self.n_labelled += n_labelled
 
     def means_of_losses(self) -> dict[str, float]:
-        weight = self.weight or math.nan
-        return {"bits_per_dim": self.bits_per_dim / weight, "class_loss": self.class_loss / weight}
+        return {name: value / (self.weight or math.nan) for name, value in self.terms.items()}
 
     def means(self) -> HistoryRow:
         return {**self.means_of_losses(), "accuracy": self.n_correct / (self.n_labelled or math.nan)}

@@ -8,7 +8,7 @@ A row without a label contributes -log sum_y p(x|y) p(y) to L_cond and nothing t
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,6 +41,22 @@ class Losses(NamedTuple):
     n_correct: Tensor
 
 
+class ClassLosses(NamedTuple):
+    """The loss of one batch of a classifier without a density.
+
+    Attributes
+    ----------
+    total, class_loss : Tensor of shape ()
+        L_class, in nats.
+    n_correct : Tensor of shape ()
+        Number of rows whose most probable class is the true one.
+    """
+
+    total: Tensor
+    class_loss: Tensor
+    n_correct: Tensor
+
+
 class Objective:
     """L_total of equation 6.
 
@@ -59,6 +75,8 @@ class Objective:
     log_volume : float
         Added to the model's log-density to get that of the data, nats.
     """
+
+    terms = ("bits_per_dim", "class_loss")
 
     def __init__(
         self,
@@ -90,10 +108,39 @@ class Objective:
         bits_per_dim = -log_likelihood.mean() / (self.n_dims * math.log(2))
         class_loss = self._class_loss(joint[labelled], y[labelled])
         n_correct = (joint[labelled].argmax(1) == y[labelled]).sum()
-        total = bits_per_dim + self.class_loss_weight * class_loss
+        total = self.total(bits_per_dim, class_loss)
         return Losses(total, bits_per_dim, class_loss, n_correct)
+
+    def total(self, bits_per_dim: Any, class_loss: Any) -> Any:
+        """Return L_total of its two terms."""
+        return bits_per_dim + self.class_loss_weight * class_loss
 
     def _class_loss(self, logits: Tensor, y: Tensor) -> Tensor:
         if not len(y):
             return logits.new_zeros(())
         return F.cross_entropy(logits, y, weight=self.class_weight, label_smoothing=self.label_smoothing)
+
+
+class ClassObjective:
+    """L_class alone, of logits (n, n_classes).
+
+    Parameters
+    ----------
+    label_smoothing, class_weight
+        As in `Objective`.
+    """
+
+    terms = ("class_loss",)
+
+    def __init__(self, *, label_smoothing: float, class_weight: Tensor) -> None:
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+
+    def __call__(self, logits: Tensor, y: Tensor) -> ClassLosses:
+        """Return the loss of a batch with class indices y (n,)."""
+        loss = F.cross_entropy(logits, y, weight=self.class_weight, label_smoothing=self.label_smoothing)
+        return ClassLosses(loss, loss, (logits.argmax(1) == y).sum())
+
+    def total(self, class_loss: Any) -> Any:
+        """Return the loss itself."""
+        return class_loss
