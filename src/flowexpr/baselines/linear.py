@@ -1,4 +1,4 @@
-"""Classifiers to hold the flow against: a linear one on the principal components of the pixels."""
+"""A linear classifier on the principal components of the pixels."""
 
 from __future__ import annotations
 

@@ -1,0 +1,125 @@
+"""The paper's CNN: the flow's conventions, its training machinery, and deep features."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from flowexpr.baselines import CNNExpressionClassifier
+from flowexpr.baselines.residual_network import ResidualNetwork
+
+TINY = {"hidden_channels": 4, "n_features": 6, "max_epochs": 2, "batch_size": 8, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def bright_or_dark():
+    """Return 48 grey images of 16 x 16 of four subjects, bright above or bright below, with noise."""
+    random = np.random.default_rng(0)
+    y = np.arange(48) % 2
+    X = random.integers(0, 120, (48, 16, 16))
+    X[y == 0, :8] += 120
+    X[y == 1, 8:] += 120
+    return X.astype(np.uint8), np.array(["above", "below"])[y], np.arange(48) % 8 // 2
+
+
+@pytest.fixture(scope="module")
+def fitted(bright_or_dark):
+    X, y, _ = bright_or_dark
+    return CNNExpressionClassifier(**TINY).fit(X, y)
+
+
+def test_network_is_four_stacks_of_pairs_and_two_dense_layers():
+    network = ResidualNetwork(3, 6)
+    kinds = [type(module).__name__ for module in network.modules()]
+    assert kinds.count("ResidualBlock") == 4
+    assert kinds.count("Linear") == 2
+    assert [network.stacks[i].second.out_channels for i in range(4)] == [32, 64, 128, 256]
+    assert network(torch.zeros(2, 3, 64, 48)).shape == (2, 6)
+
+
+def test_what_can_be_told_apart_is_learned(bright_or_dark):
+    X, y, subject = bright_or_dark
+    cnn = CNNExpressionClassifier(**TINY | {"max_epochs": 20})
+    assert cross_val_score(cnn, X, y, groups=subject, cv=GroupKFold(2)).min() > 0.9
+
+
+def test_probabilities_sum_to_one_in_the_order_of_classes(fitted, bright_or_dark):
+    X, _, _ = bright_or_dark
+    proba = fitted.predict_proba(X)
+    np.testing.assert_allclose(proba.sum(1), 1)
+    assert np.array_equal(fitted.classes_[proba.argmax(1)], fitted.predict(X))
+
+
+def test_deep_features_go_on_in_a_pipeline(bright_or_dark):
+    X, y, _ = bright_or_dark
+    model = make_pipeline(CNNExpressionClassifier(**TINY), RandomForestClassifier(random_state=0))
+    assert model.fit(X, y).score(X, y) > 0.9
+    assert model[0].transform(X).shape == (48, 6)
+    assert model[0].transform(X).dtype == np.float32
+    assert len(model[0].get_feature_names_out()) == 6
+
+
+def test_flattened_rows_are_the_images(fitted, bright_or_dark):
+    X, y, _ = bright_or_dark
+    assert np.array_equal(fitted.predict_proba(X.reshape(48, -1)), fitted.predict_proba(X))
+    flat = CNNExpressionClassifier(**TINY, image_shape=(16, 16)).fit(X.reshape(48, -1), y)
+    assert np.array_equal(flat.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_same_seed_same_bits_whatever_the_global_generator_did(fitted, bright_or_dark):
+    X, y, _ = bright_or_dark
+    torch.manual_seed(123)
+    again = clone(fitted).fit(X, y)
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_fit_leaves_torchs_generator_alone(bright_or_dark):
+    X, y, _ = bright_or_dark
+    before = torch.get_rng_state()
+    CNNExpressionClassifier(**TINY).fit(X, y)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_mirror_images_are_decided_alike(fitted, bright_or_dark):
+    X, _, _ = bright_or_dark
+    np.testing.assert_allclose(fitted.predict_proba(X[:, :, ::-1]), fitted.predict_proba(X), rtol=1e-5)
+
+
+def test_history_and_calibration_use_held_out_subjects(bright_or_dark):
+    X, y, subject = bright_or_dark
+    cnn = CNNExpressionClassifier(**TINY, validation_fraction=0.25, patience=2, calibrate="temperature")
+    cnn.fit(X, y, groups=subject)
+    assert cnn.validation_ == "by group"
+    assert {"class_loss", "accuracy", "val_class_loss", "val_accuracy"} <= set(cnn.history_[0])
+    assert "bits_per_dim" not in cnn.history_[0]
+    assert cnn.temperature_ != 1
+
+
+def test_averaged_weights_have_the_running_means_of_batch_normalisation(bright_or_dark):
+    X, y, _ = bright_or_dark
+    plain = CNNExpressionClassifier(**TINY, weight_averaging=0.0).fit(X, y)
+    averaged = CNNExpressionClassifier(**TINY).fit(X, y)
+    name = "stacks.0.first_norm.running_mean"
+    assert torch.equal(plain.module_.state_dict()[name], averaged.module_.state_dict()[name])
+    assert not torch.equal(plain.module_.logits.weight, averaged.module_.logits.weight)
+
+
+def test_vectors_are_an_error():
+    with pytest.raises(ValueError, match=r"images were expected, but X has shape \(4, 3\)\. Pass X of shape"):
+        CNNExpressionClassifier().fit(np.zeros((4, 3)), [0, 1, 0, 1])
+
+
+def test_wrong_parameters_and_images_are_errors(fitted):
+    X, y = np.zeros((4, 16, 16), np.uint8), [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="n_features=0 is not allowed"):
+        CNNExpressionClassifier(n_features=0).fit(X, y)
+    with pytest.raises(ValueError, match="patience=2 needs a validation set"):
+        CNNExpressionClassifier(patience=2).fit(X, y)
+    with pytest.raises(ValueError, match=r"fitted on images of shape \(16, 16, 1\)"):
+        fitted.predict(np.zeros((2, 8, 8), np.uint8))
+    with pytest.raises(NotFittedError):
+        CNNExpressionClassifier().predict(X)
