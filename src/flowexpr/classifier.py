@@ -84,7 +84,7 @@ class FlowExpressionClassifier(
         Optimiser steps, at most; None for no limit of its own.
     batch_size : int or "auto", default="auto"
         Rows of a batch; with unlabelled rows, half of them are labelled. "auto" is 32, or an eighth of fewer than 256
-        rows, at least 8.
+        rows, at least 16.
     learning_rate : float, default=1e-3
         Highest learning rate of AdamW.
     schedule : {"one-cycle", "constant"}, default="one-cycle"

@@ -46,7 +46,7 @@ PAPER: dict[str, Any] = {
 MEMORY_BUDGET = 4 * 2**30
 """Bytes of activations above which memory="auto" recomputes them instead of storing them."""
 
-BATCH_SIZES = (8, 32)
+BATCH_SIZES = (16, 32)
 """Smallest and largest batch of batch_size="auto"."""
 
 BATCHES_OF_AN_EPOCH = 8
@@ -241,7 +241,7 @@ def resolve_precision(precision: str, device: torch.device, *, is_image: bool) -
 
 
 def resolve_batch_size(batch_size: int | str, n_samples: int) -> int:
-    """Return the rows of a batch; "auto" is 32, or an eighth of fewer than 256 samples, at least 8."""
+    """Return the rows of a batch; "auto" is 32, or an eighth of fewer than 256 samples, at least 16."""
     if batch_size != "auto":
         return int(batch_size)
     smallest, largest = BATCH_SIZES
