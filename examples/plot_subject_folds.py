@@ -100,9 +100,9 @@ for name in models:
     print(f"{name}: random folds are {gap:.0f} points above folds by subject")
 
 # %%
-# Nothing changed but the folds. On random folds the two models are level and seldom wrong, since both know the people.
-# By subject both lose much, and they come apart, so random folds may even hide which model is the better one. How far
-# apart models lie depends on the expressions and on the number of people: one set of drawn faces ranks nothing.
+# Nothing changed but the folds. On random folds both models are seldom wrong, since both know the people. By subject
+# both lose much, and they change places: random folds may even hide which model is the better one. How far apart models
+# lie depends on the expressions and on the number of people: one set of drawn faces ranks nothing.
 
 # %%
 # Groups inside ``fit``
