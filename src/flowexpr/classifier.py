@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
+from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.fitting import build_module, run_fit
 from flowexpr.inference import Predictor
 from flowexpr.inputs import (
@@ -34,7 +35,7 @@ __all__ = ["FlowExpressionClassifier"]
 
 
 class FlowExpressionClassifier(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, LogitClassifierMixin, BaseEstimator
 ):
     """A normalizing flow that classifies images or vectors by Bayes' rule on exact likelihoods.
 
@@ -294,53 +295,6 @@ class FlowExpressionClassifier(
         with torch.inference_mode(False), torch.enable_grad():  # whatever holds around this call
             run_fit(self, rows, labels, subjects, X)
         return self
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the most probable label of every sample.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, or flattened rows
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n,)
-            Labels.
-        """
-        most_probable = self._logits(X).argmax(1)
-        return self.classes_[most_probable]
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return p(y = i | x), the softmax of the decision logits.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, or flattened rows
-            Samples.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n, n_classes)
-            Rows sum to 1; columns in the order of `classes_`.
-        """
-        return np.exp(self.predict_log_proba(X))
-
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return log p(y = i | x), nats.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, or flattened rows
-            Samples.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n, n_classes)
-            Columns in the order of `classes_`.
-        """
-        logits = self._logits(X)
-        return logits - logsumexp(logits, axis=1, keepdims=True)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy on labelled samples; rows whose label equals `unlabeled` are left out.

@@ -5,13 +5,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
+from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.fitting import class_weights, hold_out, plan_of
 from flowexpr.inputs import (
     as_array,
@@ -37,7 +37,7 @@ PREDICTED_AT_ONCE = 256
 """Images in a batch of prediction."""
 
 
-class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator):
+class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LogitClassifierMixin, BaseEstimator):
     """The CNN that the paper compares its flow with, trained well: the flow's augmentation, schedule and averaging.
 
     Four residual stacks, each a pair of Conv-BatchNorm-ReLU, and two dense layers [1]_.
@@ -223,52 +223,6 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             even = np.zeros(len(self.classes_))
             self.temperature_ = fit_temperature(logits, even, y[held_out.indices])
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the most probable label of every image.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, or flattened rows
-            Images.
-
-        Returns
-        -------
-        y : ndarray of shape (n,)
-            Labels.
-        """
-        most_probable = self.predict_log_proba(X).argmax(1)
-        return self.classes_[most_probable]
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the probability of every class.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, or flattened rows
-            Images.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n, n_classes)
-            Rows sum to 1; columns in the order of `classes_`.
-        """
-        return np.exp(self.predict_log_proba(X))
-
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the log probability of every class, nats.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, or flattened rows
-            Images.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n, n_classes)
-            Columns in the order of `classes_`.
-        """
-        return log_softmax(self._mean_logits(self._rows(X)) / self.temperature_, axis=1)
-
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return the deep features, what the first dense layer puts out.
 
@@ -295,6 +249,9 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     @property
     def _n_features_out(self) -> int:
         return self.n_features
+
+    def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
+        return self._mean_logits(self._rows(X)) / self.temperature_
 
     def _rows(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self)
