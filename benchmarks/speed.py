@@ -1,0 +1,268 @@
+"""Speed: a training step and predict_proba against other Glows, of the same architecture, in alternating processes.
+
+    git clone https://github.com/rosinality/glow-pytorch
+    pip install normflows FrEIA
+    python benchmarks/speed.py --rosinality glow-pytorch
+
+Prints one Markdown table: images a second of each, and ratios to rosinality's (the median over rounds, each round
+measuring everybody once). Ours is the whole step: five-bit images from uint8 arrays, f, h under six classes, both
+losses, gradient clipping and AdamW; theirs is the likelihood of a ready batch under f alone, and Adam. A prediction is
+`predict_proba` from uint8 arrays for us (one view of an image, as in the paper), a forward pass for them. A peer that
+is not there is left out. ``--keep-freed-memory`` lets glibc keep freed memory in every process.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+N_CLASSES = 6
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**35)}
+
+
+class Config(NamedTuple):
+    """An architecture and a batch."""
+
+    side: int
+    n_blocks: int
+    n_flows: int
+    width: int
+    batch: int
+    steps: int
+
+
+CONFIGS = {
+    "small, 64 px, batch 32": Config(64, 3, 8, 128, 32, 3),
+    "small, 32 px, batch 32": Config(32, 3, 8, 128, 32, 8),
+    "paper, batch 4": Config(64, 4, 32, 512, 4, 2),
+    "paper, batch 32": Config(64, 4, 32, 512, 32, 1),
+}
+
+
+class Times(NamedTuple):
+    """Seconds of one training step and of one prediction, of a batch."""
+
+    step: float
+    predict: float
+
+
+def measure_flowexpr(config: Config, precision: str) -> Times:
+    """Measure what `fit` says of its second epoch, and predict_proba."""
+    from flowexpr import PAPER, FlowExpressionClassifier
+
+    random = np.random.default_rng(0)
+    n = config.batch * config.steps
+    X = random.integers(0, 256, (n, config.side, config.side, 3), dtype=np.uint8)
+    y = np.arange(n) % N_CLASSES
+    size = {"n_blocks": config.n_blocks, "n_flows": config.n_flows, "hidden_channels": config.width}
+    parameters = PAPER | size | {"head_hidden_channels": config.width, "batch_size": config.batch}
+    clf = FlowExpressionClassifier(**parameters, random_state=0, precision=precision)
+    clf.set_params(max_epochs=2).fit(X, y)
+    first, second = clf.history_
+    batch = X[: config.batch]
+    clf.predict_proba(batch)
+    seconds = _seconds(lambda: clf.predict_proba(batch), 3)
+    return Times(second["seconds"] / (second["steps"] - first["steps"]), seconds)
+
+
+def measure_peer(build: Callable[[Config], tuple[nn.Module, Callable[[Tensor], Tensor]]], config: Config) -> Times:
+    """Measure a peer by its module and the function from a batch to its log-likelihoods (n,)."""
+    torch.manual_seed(0)
+    module, log_likelihood = build(config)
+    optimiser = torch.optim.Adam(module.parameters(), lr=1e-4)
+    x = torch.randint(0, 32, (config.batch, 3, config.side, config.side)) / 32 - 0.5
+    n_dims = x[0].numel()
+
+    def step() -> None:
+        noisy = x + torch.rand_like(x) / 32
+        loss = ((log(32) * n_dims - log_likelihood(noisy)) / (log(2) * n_dims)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    with torch.no_grad():
+        log_likelihood(x + torch.rand_like(x) / 32)  # ActNorm sees its first batch
+    step()
+    seconds = _seconds(step, config.steps)
+    module.eval()
+    with torch.no_grad():
+        log_likelihood(x)
+        return Times(seconds, _seconds(lambda: log_likelihood(x), 3))
+
+
+def build_rosinality(config: Config) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """Build the unmodified model of a checkout; its width is a default that no argument reaches."""
+    import model as rosinality
+
+    rosinality.AffineCoupling.__init__.__defaults__ = (config.width, True)
+    glow = rosinality.Glow(3, config.n_flows, config.n_blocks, affine=True, conv_lu=True)
+
+    def log_likelihood(x: Tensor) -> Tensor:
+        log_p, log_det, _ = glow(x)
+        return log_p + log_det
+
+    return glow, log_likelihood
+
+
+def build_normflows(config: Config) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """Build the Glow of normflows' own example."""
+    import normflows as nf
+
+    bases, merges, flows = [], [], []
+    for level in range(config.n_blocks):
+        channels = 3 * 2 ** (config.n_blocks + 1 - level)
+        flows.append(
+            [
+                *[
+                    nf.flows.GlowBlock(channels, config.width, split_mode="channel", scale=True)
+                    for _ in range(config.n_flows)
+                ],
+                nf.flows.Squeeze(),
+            ]
+        )
+        side = config.side // 2 ** (config.n_blocks - level)
+        if level > 0:
+            merges.append(nf.flows.Merge())
+            shape = (channels // 2, side, side)
+        else:
+            shape = (channels, side, side)
+        bases.append(nf.distributions.DiagGaussian(shape))
+    module = nf.MultiscaleFlow(bases, flows, merges)
+    return module, lambda x: module.log_prob(x, None)
+
+
+def build_freia(config: Config) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """Build a multi-scale INN of FrEIA's AllInOneBlock (ActNorm, affine coupling, orthogonal 1x1 convolution)."""
+    import FrEIA.framework as ff
+    import FrEIA.modules as fm
+
+    def network(c_in: int, c_out: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(c_in, config.width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(config.width, config.width, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(config.width, c_out, 3, padding=1),
+        )
+
+    node = ff.InputNode(3, config.side, config.side)
+    nodes, outputs = [node], []
+    for level in range(config.n_blocks):
+        node = ff.Node(node, fm.IRevNetDownsampling, {})
+        nodes.append(node)
+        for _ in range(config.n_flows):
+            node = ff.Node(node, fm.AllInOneBlock, {"subnet_constructor": network})
+            nodes.append(node)
+        if level < config.n_blocks - 1:
+            node = ff.Node(node, fm.Split, {"dim": 0})
+            nodes.append(node)
+            outputs.append(ff.OutputNode(node.out1))
+    graph = ff.GraphINN([*nodes, *outputs, ff.OutputNode(node)])
+
+    def log_likelihood(x: Tensor) -> Tensor:
+        z, log_det = graph(x)
+        return log_det - 0.5 * sum(part.square().flatten(1).sum(1) + part[0].numel() * log(2 * np.pi) for part in z)
+
+    return graph, log_likelihood
+
+
+PEERS = {"rosinality": build_rosinality, "normflows": build_normflows, "FrEIA": build_freia}
+
+
+def _seconds(action: Callable[[], object], n: int) -> float:
+    """Return the seconds of an action: the fastest of n, since a busy machine only ever adds."""
+    times = []
+    for _ in range(n):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def measure(name: str, config: Config, options: argparse.Namespace) -> dict[str, float]:
+    """Measure in this process."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    is_ours = name == "flowexpr"
+    times = measure_flowexpr(config, options.precision) if is_ours else measure_peer(PEERS[name], config)
+    return times._asdict() | {"gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def measure_apart(name: str, config_name: str, options: argparse.Namespace) -> dict[str, float] | None:
+    """Measure in a process of its own; None where that fails, with the reason on stderr."""
+    arguments = ["--measure", name, config_name, "--threads", str(options.threads), "--precision", options.precision]
+    environment = dict(os.environ)
+    if options.keep_freed_memory:
+        environment |= KEEP_FREED_MEMORY
+    if options.rosinality:
+        environment["PYTHONPATH"] = os.pathsep.join([options.rosinality, os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}, out of memory perhaps"])[-1]
+        print(f"{name}, {config_name}: {reason}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout)
+
+
+def print_rows(config_name: str, rounds: list[dict[str, dict[str, float]]], batch: int) -> None:
+    """Print what was measured of one configuration, a row a library."""
+    for name in rounds[0]:
+        cells = []
+        for kind in ("step", "predict"):
+            ours = [each[name][kind] for each in rounds if name in each]
+            cells.append(f"{batch / min(ours):.3g}")
+            ratios = [each["rosinality"][kind] / each[name][kind] for each in rounds if {name, "rosinality"} <= {*each}]
+            cells.append(f"{statistics.median(ratios):.2f}" if ratios else "")
+        memory = max(each[name]["gib"] for each in rounds if name in each)
+        print(f"| {config_name} | {name} | {' | '.join(cells)} | {memory:.1f} |", flush=True)
+
+
+def main() -> None:
+    """Measure everybody in turn, round after round."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rosinality", metavar="PATH", help="a checkout of rosinality/glow-pytorch")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is torch's own choice")
+    parser.add_argument("--precision", default="auto", help="of flowexpr")
+    parser.add_argument("--configs", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument("--libraries", nargs="+", choices=["flowexpr", *PEERS], default=["flowexpr", *PEERS])
+    parser.add_argument("--keep-freed-memory", action="store_true", help="glibc keeps freed memory, for everybody")
+    parser.add_argument("--measure", nargs=2, metavar=("NAME", "CONFIG"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        name, config_name = options.measure
+        print(json.dumps(measure(name, CONFIGS[config_name], options)))
+        return
+    threads = options.threads or torch.get_num_threads()
+    print(f"{platform.processor() or platform.machine()}, {threads} threads, torch {version('torch')}\n")
+    print("| | library | training, images/s | ratio | prediction, images/s | ratio | peak memory, GiB |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for config_name in options.configs:
+        libraries, rounds = list(options.libraries), []
+        for _ in range(options.rounds):
+            measured = {}
+            for name in list(libraries):
+                result = measure_apart(name, config_name, options)
+                if result is None:
+                    libraries.remove(name)  # what fails once fails again
+                else:
+                    measured[name] = result
+            rounds.append(measured)
+        print_rows(config_name, rounds, CONFIGS[config_name].batch)
+
+
+if __name__ == "__main__":
+    main()
