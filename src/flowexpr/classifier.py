@@ -283,7 +283,7 @@ class FlowExpressionClassifier(
         ValueError
             If X, y, groups or a parameter is not what it must be; before any training.
         TrainingDivergedError
-            If ten training steps in a row are not finite.
+            If ten training steps in a row, or all of a short training, are not finite.
         """
         check_parameters(self.get_params(deep=False))
         given_shape = np.shape(as_array(X))

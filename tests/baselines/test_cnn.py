@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 
 from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.baselines.residual_network import ResidualNetwork
+from flowexpr.training.loop import Trainer
 
 TINY = {"hidden_channels": 4, "n_features": 6, "max_epochs": 2, "batch_size": 8, "random_state": 0}
 
@@ -123,3 +124,20 @@ def test_wrong_parameters_and_images_are_errors(fitted):
         fitted.predict(np.zeros((2, 8, 8), np.uint8))
     with pytest.raises(NotFittedError):
         CNNExpressionClassifier().predict(X)
+
+
+def test_ctrl_c_leaves_it_fitted(bright_or_dark, monkeypatch):
+    X, y, _ = bright_or_dark
+    step = Trainer._train_step
+
+    def interrupted(self, *args):
+        step(self, *args)
+        if self.step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_train_step", interrupted)
+    cnn = CNNExpressionClassifier(**TINY)
+    with pytest.raises(KeyboardInterrupt):
+        cnn.fit(X, y)
+    assert cnn.n_steps_ == 3
+    assert np.isfinite(cnn.predict_proba(X)).all()

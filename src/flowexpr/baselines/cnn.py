@@ -205,6 +205,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return self
 
     def _train(self, rows: NDArray[Any], y: NDArray[np.int64], groups: NDArray[Any] | None) -> None:
+        self.temperature_ = 1.0
         training, held_out = hold_out(self, rows, y, groups)
         with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator when they are made
             network = ResidualNetwork(self.image_shape_[2], len(self.classes_), self.hidden_channels, self.n_features)
@@ -217,7 +218,6 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             trainer.run()
         finally:
             self.history_, self.n_steps_ = trainer.history, trainer.step
-        self.temperature_ = 1.0
         if self.calibrate and held_out is not None:
             logits = self._mean_logits(rows[held_out.indices])
             even = np.zeros(len(self.classes_))
