@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
 from flowexpr.decisions import LogitClassifierMixin
+from flowexpr.explain import Explanation, explain
 from flowexpr.fitting import build_module, run_fit
 from flowexpr.inference import Predictor
 from flowexpr.inputs import (
@@ -515,6 +516,71 @@ class FlowExpressionClassifier(
             moved.append(level + np.float32(strength) * (mean[target] - start))
         predictor = self._predictor(exact=moved[0].dtype == np.float64)
         return self._shaped(predictor.decode(moved))
+
+    def explain(
+        self,
+        X: ArrayLike,
+        against: Any = None,
+        *,
+        pixel_map: bool = True,
+        counterfactual: bool = True,
+        confidence: float = 0.9,
+        neutral: ArrayLike | None = None,
+        landmarks: ArrayLike | None = None,
+        reference: Any = None,
+        exclude: Any = None,
+        n_neighbours: int = 3,
+    ) -> list[Explanation]:
+        """Explain why the model says the predicted class and not another.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+        against : label or array-like of shape (n,), default=None
+            The class to compare with; the runner-up where it is None, or is the predicted class itself.
+        pixel_map : bool, default=True
+            Also make the map of the evidence over pixels (or features), and sum it over the regions of a face.
+        counterfactual : bool, default=True
+            Also search the nearest sample that the model takes for `against`.
+        confidence : float, default=0.9
+            Probability that the counterfactual must have, above 0 and below 1.
+        neutral : array-like of one sample or n, default=None
+            The same people at rest, where the map starts from; None takes each sample with its latents moved to the
+            average of all classes.
+        landmarks : array-like of shape (n, 5, 2) or (n, 68, 2), default=None
+            x and y in pixels of eyes, nose and mouth corners, or of iBUG's points; None finds eyes and mouth on the
+            average training face.
+        reference : tuple (X, y) or (X, y, ids), or ReferenceFaces, default=None
+            Faces among which the nearest are looked up; `flowexpr.explain.encode_reference` encodes them once.
+        exclude : id, set of ids, or array-like of shape (n,), default=None
+            Ids of the reference that are not shown: for all samples, or, as an array, one for every sample.
+        n_neighbours : int, default=3
+            Nearest reference faces of each of the two classes.
+
+        Returns
+        -------
+        explanations : list of Explanation
+            One for every sample. Evidence and its parts are exact; see `flowexpr.explain.Explanation`.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not what it must be.
+        """
+        return explain(
+            self,
+            X,
+            against,
+            pixel_map=pixel_map,
+            counterfactual=counterfactual,
+            confidence=confidence,
+            neutral=neutral,
+            landmarks=landmarks,
+            reference=reference,
+            exclude=exclude,
+            n_neighbours=n_neighbours,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.

@@ -85,18 +85,18 @@ class Predictor:
 
     def class_log_likelihood(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return log p(x | y = i) of the rows as given, (n, n_classes), nats."""
-        tables = [self._by_class(x) for x in self._batches(rows)]
+        tables = [self._by_class(x) for x in self.batches(rows)]
         return np.concatenate([shared[:, None] + by_class for shared, by_class in tables]) + self.signal.log_volume
 
     def decision_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return, up to a constant a row, mean over views of log p(x | y = i) / temperature + log prior."""
-        return np.concatenate([self._logits(x) for x in self._batches(rows)])
+        return np.concatenate([self._logits(x) for x in self.batches(rows)])
 
     def latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> Latents:
         """Return every latent; z'1 under the class indices y, or under the predicted class."""
         parts: list[Latents] = []
         start = 0
-        for x in self._batches(rows):
+        for x in self.batches(rows):
             given = None if y is None else y[start : start + len(x)]
             parts.append(self._latents(x, given))
             start += len(x)
@@ -163,7 +163,8 @@ class Predictor:
         bytes_each = self.dtype.itemsize * self.model.hidden_size
         return max(1, ACTIVATION_BYTES // (bytes_each * (2 if self.mirror else 1)))
 
-    def _batches(self, rows: NDArray[Any]) -> Iterator[Tensor]:
+    def batches(self, rows: NDArray[Any]) -> Iterator[Tensor]:
+        """Yield the flow's variable of rows (n, n_features), as many at a time as fit `ACTIVATION_BYTES`."""
         size = self._batch_size()
         for start in range(0, len(rows), size):
             yield self.signal.to_model(rows[start : start + size]).to(self.device, self.dtype)
@@ -173,22 +174,24 @@ class Predictor:
         log_prob: ClassLogProb = self.model(x)
         return log_prob.shared.double().cpu().numpy(), log_prob.by_class.double().cpu().numpy()
 
+    def views(self, x: Tensor) -> Tensor:
+        """Return what decisions average over: x (n, ...), followed by its mirror images where `mirror` is on."""
+        return torch.cat([x, self.signal.mirror(x)]) if self.mirror else x
+
     def _logits(self, x: Tensor) -> NDArray[np.float64]:
-        views = torch.cat([x, self.signal.mirror(x)]) if self.mirror else x
-        return self._mean_over_views(self._by_class(views)[1], len(x))
+        return self.mean_over_views(self._by_class(self.views(x))[1], len(x))
 
     @torch.inference_mode()
     def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
-        views = torch.cat([x, self.signal.mirror(x)]) if y is None and self.mirror else x
-        z = self.model.encode(views)
+        z = self.model.encode(self.views(x) if y is None else x)
         if y is None:
             by_class = self.model.head.log_prob_of_all_classes(z[0]).double().cpu().numpy()
-            y = self._mean_over_views(by_class, len(x)).argmax(1)
+            y = self.mean_over_views(by_class, len(x)).argmax(1)
         z = tuple(level[: len(x)] for level in z)
         z1_prime, _ = self.model.head(z[0], torch.from_numpy(y).to(self.device))
         return Latents([_to_array(level) for level in z], _to_array(z1_prime), y)
 
-    def _mean_over_views(self, by_class: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    def mean_over_views(self, by_class: NDArray[np.float64], n: int) -> NDArray[np.float64]:
         """Return the decision logits (n, n_classes) for log-likelihoods of n images, then of their mirror images."""
         mean = by_class.reshape(-1, n, len(self.log_prior)).mean(0)
         return mean / self.temperature + self.log_prior

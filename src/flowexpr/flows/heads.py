@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from flowexpr.flows.layers import standard_normal_log_prob
+from flowexpr.flows.layers import standard_normal_log_prob, standard_normal_terms
 from flowexpr.flows.steps import FlowSteps
 
 
@@ -91,6 +91,24 @@ class ConditionalFlow(_Head):
         """Map z1 (n, ...) under the class indices y (n,) to z'1 (n, ...) and log |det dh/dz1| (n,)."""
         return self.steps(z1, y)
 
+    def density_terms(self, z1: Tensor, y: Tensor) -> Tensor:
+        """Return what log p(z1 | y) is the sum of, value by value, but for what no class enters.
+
+        Parameters
+        ----------
+        z1 : Tensor of shape (n, ...)
+            Deepest latents.
+        y : Tensor of shape (n,)
+            Class indices.
+
+        Returns
+        -------
+        terms : Tensor of shape (n, n_flows + 1, ...)
+            The log scales of every flow of h, then log N(z'1; 0, 1), nats.
+        """
+        z1_prime, log_scales = self.steps.trace(z1, y)
+        return torch.cat([log_scales, standard_normal_terms(z1_prime)[:, None]], 1)
+
     def inverse(self, z1_prime: Tensor, y: Tensor) -> Tensor:
         """Map z'1 (n, ...) under the class indices y (n,) back to z1 (n, ...)."""
         return self.steps.inverse(z1_prime, y)
@@ -128,6 +146,10 @@ class GaussianMixture(_Head):
     def forward(self, z1: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Map z1 (n, ...) under the class indices y (n,) to z'1 (n, ...) and log |det dh/dz1| = 0 (n,)."""
         return z1 - self.means[y], z1.new_zeros(len(z1))
+
+    def density_terms(self, z1: Tensor, y: Tensor) -> Tensor:
+        """Return log N(z'1; 0, 1) value by value, (n, 1, ...), nats: this head has no flows."""
+        return standard_normal_terms(z1 - self.means[y])[:, None]
 
     def inverse(self, z1_prime: Tensor, y: Tensor) -> Tensor:
         """Map z'1 (n, ...) under the class indices y (n,) back to z1 (n, ...)."""

@@ -42,7 +42,12 @@ def sum_over_dims(x: Tensor) -> Tensor:
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
     """Log-density of N(0, I) at z, in nats: (n, ...) -> (n,)."""
-    return -0.5 * sum_over_dims(z.square() + LOG_2PI)
+    return sum_over_dims(standard_normal_terms(z))
+
+
+def standard_normal_terms(z: Tensor) -> Tensor:
+    """Log-density of N(0, 1) at every value of z, in nats."""
+    return -0.5 * (z.square() + LOG_2PI)
 
 
 def _per_channel(parameter: Tensor, x: Tensor) -> Tensor:
@@ -203,9 +208,14 @@ class AffineCoupling(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map x (n, C, ...), under the class indices y (n,), to z of its shape and log |det dz/dx| (n,)."""
+        z, log_scale = self.transform(x, y)
+        return z, sum_over_dims(log_scale)
+
+    def transform(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant value by value: the log scales of the changed half, (n, C - C // 2, ...)."""
         read, changed = x[:, : self.n_read], x[:, self.n_read :]
         shift, log_scale = self.shift_and_log_scale(read, y)
-        return torch.cat([read, changed * log_scale.exp() + shift], 1), sum_over_dims(log_scale)
+        return torch.cat([read, changed * log_scale.exp() + shift], 1), log_scale
 
     def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map z (n, C, ...), under the class indices y (n,), back to x."""

@@ -77,6 +77,18 @@ class FlowSteps(nn.Module):
                 log_det = log_det + added
         return z, log_det + n_positions(x) * linear_log_det(steps)
 
+    def trace(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return z, and the log scale that every coupling gives every value: (n, n_flows, C, ...), nats.
+
+        A coupling leaves the values that it reads as they are: their log scale is 0. Summed, and with the linear maps'
+        part, which neither x nor y enters, this is the log-determinant of `forward`.
+        """
+        steps, log_scales = list(self), []
+        for step, weight, bias in zip(steps, *linear_maps(steps), strict=True):
+            x, log_scale = step.coupling.transform(mix_channels(x, weight, bias), y)
+            log_scales.append(torch.cat([torch.zeros_like(x[:, : step.coupling.n_read]), log_scale], 1))
+        return x, torch.stack(log_scales, 1)
+
     def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         steps = list(self)
         maps = zip(steps, *invert_maps(*linear_maps(steps)), strict=True)

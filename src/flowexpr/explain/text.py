@@ -1,0 +1,82 @@
+"""An explanation as a sentence, in which every word is carried by a number."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowexpr.explain.regions import ELSEWHERE
+
+__all__ = ["describe"]
+
+LEAST_SHARE = 0.01
+"""Regions with a smaller share of the evidence are not named."""
+
+
+def describe(
+    label: Any,
+    against: Any,
+    evidence: float,
+    *,
+    probability: float,
+    calibrated: bool,
+    regions: Mapping[Any, float] | None,
+    typicality: float | None,
+) -> str:
+    """Return the sentence.
+
+    Parameters
+    ----------
+    label, against : label
+        The class explained and the one it is compared with.
+    evidence : float
+        Nats for `label` against `against`.
+    probability : float
+        p(y = label | x), as the model predicts it.
+    calibrated : bool
+        Whether that was calibrated on held-out data.
+    regions : mapping of str to float or None
+        Nats by region (or feature); None where no map was made.
+    typicality : float or None
+        Share of training samples that are less typical, 0 to 1; None where it is not known.
+
+    Returns
+    -------
+    text : str
+        One sentence.
+
+    Examples
+    --------
+    >>> from flowexpr.explain.text import describe
+    >>> regions = {"mouth": 6.0, "eyes": 2.0, "nose": -0.5}
+    >>> describe("fear", "anger", 9.4, probability=0.93, calibrated=True, regions=regions, typicality=0.48)
+    'fear rather than anger by 9.4 nats (93 % calibrated): mouth 75 %, eyes 25 %; against it: nose 0.5 nats; this face is typical of the training faces (percentile 48).'
+    """
+    if evidence < 0:
+        label, against, evidence = against, label, -evidence
+        regions = None if regions is None else {name: -nats for name, nats in regions.items()}
+    kind = "calibrated" if calibrated else "not calibrated"
+    text = f"{label} rather than {against} by {evidence:.1f} nats ({_percent(probability)} {kind})"
+    if regions is not None:
+        text += _where(regions)
+    if typicality is not None:
+        text += f"; this face is {_typical(typicality)} of the training faces (percentile {100 * typicality:.0f})"
+    return text + "."
+
+
+def _where(regions: Mapping[Any, float]) -> str:
+    """Return shares of the evidence for, and the nats against."""
+    ranked = sorted(regions.items(), key=lambda item: -item[1])
+    total = sum(nats for _, nats in ranked if nats > 0)
+    for_it = [f"{name} {_percent(nats / total)}" for name, nats in ranked if nats > LEAST_SHARE * total and total > 0]
+    against = [f"{name} {-nats:.1f} nats" for name, nats in reversed(ranked) if nats <= -0.05 and name != ELSEWHERE]
+    text = f": {', '.join(for_it)}" if for_it else ""
+    return text + (f"; against it: {', '.join(against)}" if against else "")
+
+
+def _percent(share: float) -> str:
+    if 0.995 <= share < 1:
+        return f"{min(100 * share, 99.99):.2f} %"
+    return f"{100 * share:.0f} %"
+
+
+def _typical(share: float) -> str:
+    return "untypical" if share < 0.05 else "typical"
