@@ -107,7 +107,8 @@ class FlowExpressionClassifier(
     mirror_average : bool, default=True
         Average decisions over an image and its mirror image. Vectors have none.
     calibrate : {"temperature"}, default=None
-        Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees.
+        Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees, and that it
+        does not see afterwards either: the model is not fitted again on all rows.
     zero_z1 : bool, default=False
         Zero z1 where it enters the networks of h, so that classes differ by an affine map of z1 alone (the
         paper's model for morphs).
@@ -273,7 +274,8 @@ class FlowExpressionClassifier(
         y : array-like of shape (n,)
             Labels: strings, integers or booleans.
         groups : array-like of shape (n,), default=None
-            The subject of every row. Used only to hold out whole subjects for validation and calibration.
+            The subject of every row. Used to hold out whole subjects for validation and calibration, and to measure
+            what new people look like for `typicality`.
 
         Returns
         -------

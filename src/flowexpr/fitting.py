@@ -396,7 +396,8 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDA
     held_out = trainer.validation
     if estimator.calibrate and held_out is not None:
         logits = estimator._predictor().decision_logits(held_out.rows[held_out.indices]) - estimator.log_prior_
-        estimator.temperature_ = fit_temperature(logits, estimator.log_prior_, held_out.y[held_out.indices])
+        people = None if groups is None else groups[held_out.indices]
+        estimator.temperature_ = fit_temperature(logits, estimator.log_prior_, held_out.y[held_out.indices], people)
     estimator.n_steps_ = trainer.step
 
 

@@ -171,7 +171,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         y : array-like of shape (n,)
             Labels.
         groups : array-like of shape (n,), default=None
-            The subject of every row. Used only to hold out whole subjects for validation and calibration.
+            The subject of every row. Used to hold out whole subjects for validation and calibration.
 
         Returns
         -------
@@ -221,7 +221,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if self.calibrate and held_out is not None:
             logits = self._mean_logits(rows[held_out.indices])
             even = np.zeros(len(self.classes_))
-            self.temperature_ = fit_temperature(logits, even, y[held_out.indices])
+            people = None if groups is None else groups[held_out.indices]
+            self.temperature_ = fit_temperature(logits, even, y[held_out.indices], people)
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return the deep features, what the first dense layer puts out.
