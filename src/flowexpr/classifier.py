@@ -30,6 +30,7 @@ from flowexpr.inputs import (
     mark_unlabelled,
 )
 from flowexpr.parameters import check_parameters, resolve_device
+from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
 
 __all__ = ["FlowExpressionClassifier"]
 
@@ -550,6 +551,57 @@ class FlowExpressionClassifier(
             moved.append(level + np.float32(strength) * (mean[target] - start))
         predictor = self._predictor(exact=moved[0].dtype == np.float64)
         return self._shaped(predictor.decode(moved))
+
+    def oversample(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n_per_class: int | None = None,
+        temperature: float = 0.8,
+        random_state: Any = None,
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Add generated samples of the rare classes, drawn around the latents of the given ones.
+
+        Everything comes from this fitted flow and from X: inside cross-validation, fit the flow on a training fold and
+        pass that fold, and nothing of the test fold can enter.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Training samples, some of every class.
+        y : array-like of shape (n,)
+            Their labels.
+        n_per_class : int, default=None
+            Fill every class up to so many samples; None is as many as the most frequent class has.
+        temperature : float, default=0.8
+            Scale of the deviations from the mean latents of a class; smaller is more typical and less varied.
+        random_state : int, RandomState instance or None, default=None
+            Source of the draws; None uses the estimator's.
+
+        Returns
+        -------
+        X : ndarray
+            The samples given, then the generated ones, which are quantised to `n_bits`.
+        y : ndarray
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            If a label is unknown, or a class has no sample.
+        """
+        rows = self._rows(X)
+        indices = self._class_indices(np.asarray(y), len(rows))
+        new = missing_labels(indices, len(self.classes_), n_per_class)
+        if not len(new):
+            return self._shaped(rows), self.classes_[indices]
+        random = check_random_state(self.random_state if random_state is None else random_state)
+        measured = choose_measured(indices, random)
+        predictor = self._predictor()
+        fitted = LatentGaussians(predictor.latents(rows[measured], indices[measured]).z, indices[measured])
+        drawn = predictor.decode(fitted.latents(new, fitted.draw_deviations(len(new), temperature, random)))
+        return self._shaped(np.concatenate([rows, drawn])), self.classes_[np.concatenate([indices, new])]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.
