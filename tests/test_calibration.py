@@ -12,6 +12,34 @@ from flowexpr.calibration import (
 )
 
 
+def two_classes(confidence):
+    confidence = np.asarray(confidence, dtype=float)
+    return np.column_stack([confidence, 1 - confidence])
+
+
+def test_confidence_that_is_right_as_often_as_it_says_has_no_error():
+    assert expected_calibration_error(two_classes([0.8] * 100), [0] * 80 + [1] * 20, n_bins=1) == pytest.approx(0)
+
+
+def test_bins_hold_equally_many_samples():
+    confidence = [0.6] * 10 + [0.9] * 10  # one bin of each: 60 % sure and always right, 90 % sure and right in half
+    y = [0] * 10 + [0, 1] * 5
+    assert expected_calibration_error(two_classes(confidence), y, n_bins=2) == pytest.approx((0.4 + 0.4) / 2)
+
+
+def test_order_of_samples_does_not_matter():
+    random = np.random.default_rng(0)
+    proba, y = random.dirichlet([1, 1, 1], 200), random.integers(0, 3, 200)
+    shuffled = random.permutation(200)
+    assert expected_calibration_error(proba, y) == pytest.approx(
+        expected_calibration_error(proba[shuffled], y[shuffled])
+    )
+
+
+def test_fewer_samples_than_bins():
+    assert expected_calibration_error([[1.0, 0.0]], [1]) == 1
+
+
 @pytest.fixture
 def predictions():
     """Return 8 rows of probabilities of two classes, unsorted, and the true class of each."""
@@ -25,18 +53,6 @@ def test_bins_hold_equal_mass_and_are_sorted_by_confidence(predictions):
     np.testing.assert_allclose(bins.confidence, [0.6, 0.9])
     np.testing.assert_allclose(bins.accuracy, [0.5, 0.75])
     assert bins.n_samples.tolist() == [4, 4]
-
-
-def test_calibration_error_is_the_mean_distance(predictions):
-    assert expected_calibration_error(*predictions, n_bins=2) == pytest.approx((0.1 + 0.15) / 2)
-
-
-def test_calibration_error_weighs_bins_by_their_samples(predictions):
-    proba, y = predictions
-    error = expected_calibration_error(proba[:7], y[:7], n_bins=2)  # 3 x 0.6 and one 0.9, then 3 x 0.9
-    bins = reliability_bins(proba[:7], y[:7], n_bins=2)
-    assert bins.n_samples.tolist() == [4, 3]
-    assert error == pytest.approx((4 * abs(bins.confidence - bins.accuracy)[0] + 3 * abs(0.9 - bins.accuracy[1])) / 7)
 
 
 def test_fewer_samples_than_bins_make_a_bin_each(predictions):
