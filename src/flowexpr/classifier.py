@@ -30,6 +30,7 @@ from flowexpr.inputs import (
     mark_unlabelled,
 )
 from flowexpr.parameters import check_parameters, resolve_device
+from flowexpr.person import neutral_latents
 from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
 
 __all__ = ["FlowExpressionClassifier"]
@@ -326,21 +327,37 @@ class FlowExpressionClassifier(
         weight = None if sample_weight is None else np.asarray(sample_weight)[~missing]
         return super().score(kept, np.asarray(y)[~missing], weight)
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Return z'1 under the predicted class, flattened.
+    def transform(self, X: ArrayLike, *, groups: ArrayLike | None = None, neutral: Any = None) -> NDArray[np.float32]:
+        """Return z'1 under the predicted class, flattened; or how z1 differs from the neutral face of the same person.
 
         Parameters
         ----------
         X : array-like of the shape given to `fit`, or flattened rows
             Samples.
+        groups : array-like of shape (n,), default=None
+            The person of every sample; only read where `neutral` is given.
+        neutral : array-like of bool of shape (n,), or dict of person to images, default=None
+            Which of the samples are neutral, or neutral images of every person. The mean z1 of a person's neutral
+            images is then subtracted from the z1 of all of that person's samples. It is z1 instead of z'1, since two
+            z'1 under different classes have no difference that means anything.
 
         Returns
         -------
-        z1_prime : ndarray of shape (n, d), float32
+        latents : ndarray of shape (n, d), float32
             d is the number of values of z1; `get_feature_names_out` names them.
+
+        Raises
+        ------
+        ValueError
+            If `neutral` is given without `groups`, is of another kind, or lacks a person.
         """
         rows = self._rows(X)
-        return self._predictor().latents(rows).z1_prime.reshape(len(rows), -1).astype(np.float32)
+        latents = self._predictor().latents(rows)
+        if neutral is None:
+            return latents.z1_prime.reshape(len(rows), -1).astype(np.float32)
+        z1 = latents.z[0].reshape(len(rows), -1)
+        own = neutral_latents(z1, groups, neutral, lambda images: self.encode(images).z1)
+        return (z1 - own).astype(np.float32)
 
     def class_log_likelihood(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return log p(x | y = i) of the samples as given (equation 2), nats.

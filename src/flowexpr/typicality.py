@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 MOST_SAMPLES = 1000
 """Training samples that a reference is measured on, at most."""
 
-RANKS = {"levels": 16, "z1": 64}
+RANKS = {"levels": 16, "z1": 96}
 """Largest rank of the Gaussian of each view; see `MAP_RANK` for all others."""
 MAP_RANK = 16
 
@@ -50,6 +50,9 @@ N_CLUSTERS = 20
 
 SMALLEST_VARIANCE = 1e-3
 """Of the directions outside a Gaussian's rank, where every feature has variance 1."""
+
+HANDICAP = 1.0
+"""Spreads by which every view but z1 has to stand out more: z1 sees the whole face, and which way up it is."""
 
 TAIL_SHARE = 0.1
 """Share of the training samples whose scores the tail beyond all of them is fitted to."""
@@ -105,7 +108,8 @@ class TypicalityReference(NamedTuple):
     gaussians : tuple of Gaussian
         One a view.
     centre, spread : ndarray of shape (n_views,)
-        Median of each view's log-distance over samples of unseen people, and 1.48 times its median deviation.
+        Median of each view's log-distance over samples of unseen people, the handicap added, and 1.48 times its median
+        deviation.
     scores : ndarray of shape (n_samples,)
         Scores of samples of unseen people, ascending.
     """
@@ -135,8 +139,9 @@ class TypicalityReference(NamedTuple):
             gaussians = _fit([view[training] for view in arrays], ranks)
             unseen[test] = _log_distances(gaussians, [view[test] for view in arrays])
         centre = np.median(unseen, axis=0)
-        spread = 1.4826 * np.median(np.abs(unseen - centre), axis=0)
-        made = cls(_fit(arrays, ranks), centre, np.maximum(spread, 1e-3), np.zeros(0))
+        spread = np.maximum(1.4826 * np.median(np.abs(unseen - centre), axis=0), 1e-3)
+        centre += spread * [0.0 if name == "z1" else HANDICAP for name in views]
+        made = cls(_fit(arrays, ranks), centre, spread, np.zeros(0))
         return made._replace(scores=np.sort(made._combine(unseen)))
 
     def typicality(self, views: dict[str, Array]) -> Array:
