@@ -22,12 +22,11 @@ from flowexpr.inference import Predictor
 from flowexpr.inputs import (
     as_array,
     as_rows,
-    check_groups,
     check_latents,
     check_lengths,
     check_pixels,
-    image_shape_of,
     mark_unlabelled,
+    read_fit_input,
 )
 from flowexpr.parameters import check_parameters, resolve_device
 from flowexpr.person import neutral_latents
@@ -292,14 +291,10 @@ class FlowExpressionClassifier(
             If ten training steps in a row, or all of a short training, are not finite.
         """
         check_parameters(self.get_params(deep=False))
-        given_shape = np.shape(as_array(X))
-        image_shape = image_shape_of(given_shape, self.image_shape)
-        check_lengths(given_shape, y)
-        subjects = check_groups(given_shape, groups)
-        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
-        self.image_shape_, self.sample_shape_ = image_shape, given_shape[1:]
+        given = read_fit_input(self, X, y, groups, self.image_shape)
+        self.image_shape_, self.sample_shape_ = given.image_shape, given.sample_shape
         with torch.inference_mode(False), torch.enable_grad():  # whatever holds around this call
-            run_fit(self, rows, labels, subjects, X)
+            run_fit(self, given.rows, given.labels, given.groups, X)
         return self
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
