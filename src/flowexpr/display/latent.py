@@ -16,7 +16,7 @@ from flowexpr.display.axes import COLOURS, MARKERS, panels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LatentSpaceDisplay"]
+__all__ = ["LatentSpaceDisplay", "embed"]
 
 
 class LatentSpaceDisplay:
@@ -110,7 +110,7 @@ class LatentSpaceDisplay:
         if method not in ("tsne", "pca"):
             raise ValueError(f'method should be "tsne" or "pca", but is {method!r}.')
         latents = np.asarray(estimator.transform(X), dtype=np.float32)
-        embedding = _embed(latents, method, random_state)
+        embedding = embed(latents, method, random_state)
         name = {"tsne": "t-SNE", "pca": "principal components"}[method]
         return cls(embedding, y, subject=subject, method=f"{name} of {latents.shape[1]} latent values").plot(ax)
 
@@ -188,7 +188,28 @@ class LatentSpaceDisplay:
             )
 
 
-def _embed(latents: np.ndarray, method: str, random_state: int | np.random.RandomState | None) -> np.ndarray:
+def embed(latents: np.ndarray, method: str, random_state: int | np.random.RandomState | None) -> np.ndarray:
+    """Bring latents to two dimensions.
+
+    Parameters
+    ----------
+    latents : ndarray of shape (n_samples, n_values)
+        At least 5 of them.
+    method : {"tsne", "pca"}
+        As in `LatentSpaceDisplay.from_estimator`.
+    random_state : int, RandomState instance or None
+        Seed of the embedding.
+
+    Returns
+    -------
+    places : ndarray of shape (n_samples, 2)
+        Places on the map.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 5 latents.
+    """
     if len(latents) < 5:
         raise ValueError(f"A map needs at least 5 images, but X has {len(latents)}.")
     n_components = 2 if method == "pca" else min(50, *latents.shape)
