@@ -243,9 +243,10 @@ def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
     [
         ({"estimators": {}}, "estimators is empty"),
         ({"estimators": {"svc": LinearSVC()}}, r"estimators\['svc'\] has no predict_proba"),
-        ({"subject": None}, "The protocol 'subject' needs subject="),
+        ({"subject": None, "protocols": ("subject",)}, "The protocol 'subject' needs subject="),
+        ({"subject": None, "protocols": ("loso",)}, "The protocol 'loso' needs subject="),
         ({"protocols": ("clip",)}, "The protocol 'clip' needs clip="),
-        ({"protocols": ("loso",)}, r"protocols should be a sequence of \['clip', 'random', 'subject'\]"),
+        ({"protocols": ("people",)}, r"protocols should be a sequence of \['clip', 'loso', 'random', 'subject'\]"),
         ({"protocols": "random"}, "protocols should be a sequence of"),
         ({"n_splits": 11}, "n_splits=11 needs at least as many subjects, but there are 10. Use n_splits=10"),
         ({"max_folds": 0}, "max_folds should be at least 1 or None, but is 0"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sklearn
-import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.utils import Bunch
 
-from flowexpr import FlowExpressionClassifier, __version__
+from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import pca_lda
 from flowexpr.datasets import make_faces
 from flowexpr.display import FacesDisplay, LatentSpaceDisplay, MorphDisplay, TrainingDisplay
@@ -165,6 +162,7 @@ def _cross_validate(faces: _Faces, size: DemoSize, random_state: int) -> Evaluat
         faces.y,
         subject=faces.subject,
         clip=faces.clip,
+        protocols=("random", "subject"),
         n_splits=size.n_splits,
         random_state=random_state,
         progress=True,
@@ -303,14 +301,8 @@ def _results(result: EvaluationResult, size: DemoSize, seconds: float) -> dict[s
         "seconds": round(seconds, 1),
         "size": asdict(size),
         "n_parameters": int(model.n_parameters_),
-        "versions": {
-            "flowexpr": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "scikit-learn": sklearn.__version__,
-            "numpy": np.__version__,
-        },
-        **json.loads(result.to_json()),
+        "versions": result.settings["versions"],
+        **json.loads(result.to_json(predictions=False)),
     }
 
 
