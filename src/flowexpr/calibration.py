@@ -1,20 +1,21 @@
-"""How sure probabilities are: their calibration error, and temperature scaling, one number that mends it.
+"""Whether probabilities can be believed, and one number that makes them as sure as held-out data warrant.
 
 References
 ----------
 .. [1] Guo et al., "On Calibration of Modern Neural Networks", 2017, https://arxiv.org/abs/1706.04599
-.. [2] Nguyen & O'Connor, "Posterior calibration and exploratory analysis for natural language processing models",
-   2015, https://arxiv.org/abs/1508.05154
+.. [2] Naeini, Cooper & Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015,
+   https://ojs.aaai.org/index.php/AAAI/article/view/9602
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-__all__ = ["expected_calibration_error", "fit_temperature"]
+__all__ = ["ReliabilityBins", "expected_calibration_error", "fit_temperature", "reliability_bins"]
 
 TEMPERATURES = (0.1, 1e3)
 """Smallest and largest temperature: where all of a few held-out samples are right, the loss asks for none at all."""
@@ -51,33 +52,68 @@ def fit_temperature(log_likelihood: NDArray[np.float64], log_prior: NDArray[np.f
     return math.exp(minimize_scalar(log_loss, bounds=bounds, method="bounded").x)
 
 
-def expected_calibration_error(proba: ArrayLike, y_index: ArrayLike, n_bins: int = 10) -> float:
-    """Return how far confidence and accuracy lie apart, on average over bins of equally many samples.
+class ReliabilityBins(NamedTuple):
+    """Predictions in bins of equal mass, from the least to the most confident.
 
-    Bins of equal mass [2]_ keep the estimate steady where nearly all confidences are near 1, as those of a network are.
+    Attributes
+    ----------
+    confidence : ndarray of shape (n_bins,)
+        Mean of the largest probability in every bin.
+    accuracy : ndarray of shape (n_bins,)
+        Share of right predictions.
+    n_samples : ndarray of shape (n_bins,)
+        Number of predictions; they differ by one at most.
+    """
+
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    n_samples: NDArray[np.int64]
+
+
+def reliability_bins(proba: NDArray[np.float64], y_index: NDArray[np.int64], n_bins: int = 10) -> ReliabilityBins:
+    """Sort predictions by confidence into bins of equal mass.
 
     Parameters
     ----------
-    proba : array-like of shape (n_samples, n_classes)
-        Class probabilities.
-    y_index : array-like of shape (n_samples,)
-        The true classes, as columns of `proba`.
+    proba : ndarray of shape (n_samples, n_classes)
+        Probability of every class.
+    y_index : ndarray of shape (n_samples,)
+        Column of the true class.
     n_bins : int, default=10
-        Bins of the samples, sorted by confidence; fewer where there are fewer samples.
+        Number of bins; no more than there are samples are made.
+
+    Returns
+    -------
+    bins : ReliabilityBins
+        Mean confidence, accuracy and number of predictions in every bin.
+    """
+    confidence, right = proba.max(1), proba.argmax(1) == y_index
+    bins = np.array_split(np.argsort(confidence, kind="stable"), min(n_bins, len(proba)))
+    return ReliabilityBins(
+        np.array([confidence[members].mean() for members in bins]),
+        np.array([right[members].mean() for members in bins]),
+        np.array([len(members) for members in bins]),
+    )
+
+
+def expected_calibration_error(proba: NDArray[np.float64], y_index: NDArray[np.int64], n_bins: int = 10) -> float:
+    """Return the mean distance between confidence and accuracy over bins of equal mass [2]_.
+
+    Even perfect probabilities do not reach 0: the accuracy in a bin of few samples scatters around its confidence.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_samples, n_classes)
+        Probability of every class.
+    y_index : ndarray of shape (n_samples,)
+        Column of the true class.
+    n_bins : int, default=10
+        Number of bins.
 
     Returns
     -------
     error : float
-        Mean over samples of |accuracy - mean confidence| of their bin, between 0 and 1.
-
-    Examples
-    --------
-    >>> from flowexpr.calibration import expected_calibration_error
-    >>> round(expected_calibration_error([[0.8, 0.2]] * 4, [0, 0, 0, 1], n_bins=1), 3)  # sure to 80 %, right in 75 %
-    0.05
+        Between 0 and 1; 0 where the accuracy in every bin equals the mean confidence there.
     """
-    proba, y_index = np.asarray(proba, dtype=np.float64), np.asarray(y_index)
-    confidence, right = proba.max(axis=1), proba.argmax(axis=1) == y_index
-    bins = np.array_split(np.argsort(confidence, kind="stable"), min(n_bins, len(proba)))
-    gaps = [abs(right[rows].sum() - confidence[rows].sum()) for rows in bins]
-    return float(np.sum(gaps) / len(proba))
+    bins = reliability_bins(proba, y_index, n_bins)
+    return float(np.average(np.abs(bins.confidence - bins.accuracy), weights=bins.n_samples))

@@ -157,6 +157,8 @@ class FlowExpressionClassifier(
         How the validation set was split off.
     class_latents_ : list of ndarray of shape (n_classes, ...)
         Mean of every latent z1, z2, ... by class, over at most 256 training samples each.
+    typicality_reference_ : TypicalityReference
+        What at most 1000 training samples looked like to the flow, in Gaussians of low rank; for `typicality`.
     preprocessing_ : dict
         How image files were read, on models that the command ``flowexpr fit`` made.
     module_ : torch.nn.Module
@@ -385,6 +387,37 @@ class FlowExpressionClassifier(
             Bits per dimension.
         """
         return -self.score_samples(X) / (self.n_features_in_ * np.log(2))
+
+    def typicality(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return how typical samples are of those that the flow was trained on.
+
+        A likelihood alone does not tell: plain images get a higher one than faces. This compares its parts, level by
+        level and place by place, with those of the training samples (see `flowexpr.typicality`).
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        typicality : ndarray of shape (n,)
+            Between 0 and 1; higher is more typical. About the share of training samples that look less typical than
+            this one to a reference that has not seen their people, so that for samples like the training samples, of
+            new people, it is roughly uniform: 5 % of them are below 0.05.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted, or was loaded from a file without what training samples look like.
+        """
+        rows = self._rows(X)
+        check_is_fitted(
+            self,
+            "typicality_reference_",
+            msg="this %(name)s came from a file that does not tell what is typical. Fit it again and save it anew.",
+        )
+        return self.typicality_reference_.typicality(self._predictor().views(rows))
 
     def encode(self, X: ArrayLike, y: Any = None) -> Bunch:
         """Return every latent of the samples, by name.
