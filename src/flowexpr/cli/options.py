@@ -19,6 +19,7 @@ from flowexpr.parameters import PAPER, check_parameters, resolve_device
 __all__ = [
     "add_data_options",
     "add_model_options",
+    "add_reading_options",
     "build_classifier",
     "check_writable",
     "command_parser",
@@ -41,13 +42,18 @@ def command_parser(commands: Any, name: str, summary: str, details: str) -> argp
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add the folder, and how files become labelled images."""
-    data = parser.add_argument_group("images")
-    data.add_argument(
+    parser.add_argument(
         "folder",
         metavar="FOLDER",
         help="folder of images in sub-folders named by expression; or a manifest.csv (path,label,subject,clip), "
         "or a folder that holds one",
     )
+    add_reading_options(parser)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add how files become labelled images, whichever option names their folder."""
+    data = parser.add_argument_group("images")
     data.add_argument(
         "--label",
         metavar="REGEX",

@@ -25,7 +25,7 @@ MARKER_PATHS = (
 WIDTH = 360
 """Width of every chart, in pixels: it fits a telephone, so that its text never shrinks."""
 
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 42
+LEFT, RIGHT, TOP, BOTTOM = 46, 20, 12, 42
 
 
 @dataclass(frozen=True)
