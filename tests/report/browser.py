@@ -90,9 +90,7 @@ class Browser:
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression, promises awaited."""
-        answer = self.call(
-            "Runtime.evaluate", {"expression": expression, "returnByValue": True, "awaitPromise": True}
-        )
+        answer = self.call("Runtime.evaluate", {"expression": expression, "returnByValue": True, "awaitPromise": True})
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"]["exception"]["description"])
         return answer["result"].get("value")
@@ -123,7 +121,9 @@ class Browser:
 
     def pdf(self) -> bytes:
         """Print the page."""
-        return base64.b64decode(self.call("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})["data"])
+        return base64.b64decode(
+            self.call("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})["data"]
+        )
 
     @property
     def complaints(self) -> list[str]:
@@ -142,7 +142,9 @@ class Browser:
     @property
     def requests(self) -> list[str]:
         """The addresses that the page asked for since it was opened, but for what it holds itself."""
-        sent = [event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
+        sent = [
+            event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"
+        ]
         return [url for url in sent if not url.startswith("data:")]
 
     def close(self) -> None:

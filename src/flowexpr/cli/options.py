@@ -104,18 +104,18 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_writable(output: str) -> None:
+def check_writable(output: str, option: str = "-o") -> None:
     """Make the folder of a file to write; fail before the work is done where it could not be written after it."""
     path = Path(output)
     if path.is_dir():
-        raise ValueError(f"-o {output} was expected to be a file, but is a folder. Pass a file in it.")
+        raise ValueError(f"{option} {output} was expected to be a file, but is a folder. Pass a file in it.")
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         writable = os.access(path if path.exists() else path.absolute().parent, os.W_OK)
     except OSError:
         writable = False
     if not writable:
-        raise ValueError(f"-o {output} cannot be written in {path.absolute().parent}. Pass another place.")
+        raise ValueError(f"{option} {output} cannot be written in {path.absolute().parent}. Pass another place.")
 
 
 def read_faces(options: argparse.Namespace) -> Bunch:

@@ -10,9 +10,10 @@ from sklearn.utils import Bunch
 
 from flowexpr.cli.options import add_reading_options, check_writable, command_parser, read_faces
 from flowexpr.evaluation import EvaluationResult
+from flowexpr.evaluation.protocols import PROTOCOLS
 from flowexpr.persistence import load
 
-__all__ = ["add_parser", "add_report_options", "write_report"]
+__all__ = ["add_parser", "add_report_options", "first_model", "write_report"]
 
 DETAILS = r"""examples:
   flowexpr evaluate CK+48 --subject '^(S\d+)' -o ck.json
@@ -46,13 +47,20 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", metavar="TEXT", help="heading of the page; default: the name of the folder or file")
 
 
+def first_model(result: EvaluationResult) -> Any:
+    """Return the first fold's flow, or else last estimator, of the protocol that leaks least."""
+    protocol = max((kind for _, kind in result.estimators), key=list(PROTOCOLS).index)
+    names = [name for name, kind in result.estimators if kind == protocol]
+    return result.estimators["flow" if "flow" in names else names[-1], protocol][0]
+
+
 def write_report(
     result: EvaluationResult, model: Any, output: str, options: argparse.Namespace, faces: Bunch | None
 ) -> None:
     """Write the page of a result, with the images where they are known, and say how large it became."""
     from flowexpr.report import build
 
-    named = Path(options.folder or options.result).resolve()
+    named = Path(options.result if options.folder is None else options.folder).resolve()
     root = named if named.is_dir() else named.parent
     path = build(
         result,

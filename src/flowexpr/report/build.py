@@ -24,6 +24,7 @@ from flowexpr.report.plots import MARKER_PATHS, percent
 from flowexpr.report.reliability import rejection_section, reliability_section
 from flowexpr.report.scores import confusion_section, leakage_section, people_section, scores_section
 from flowexpr.report.setting import setting_section
+from flowexpr.storage import write_atomically
 
 __all__ = ["build"]
 
@@ -112,7 +113,8 @@ def build(
     material = gather(result, model, X, names, skipped, embed_faces, random_state)
     sections = [section for make in SECTIONS if (section := make(material)) is not None]
     path = Path(path)
-    path.write_text(_render(material, sections, title), encoding="utf-8", errors="replace")
+    # A file's name may hold bytes that are no text.
+    write_atomically(path, _render(material, sections, title).encode("utf-8", errors="replace"))
     return path
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import PCA
 
-from flowexpr.display.latent import embed
+from flowexpr.embedding import embed
 from flowexpr.evaluation import Predictions
 from flowexpr.report.faces import face_sheet
 from flowexpr.report.material import Material, Section
