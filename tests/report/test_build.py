@@ -52,7 +52,7 @@ def test_numbers_are_those_of_the_result(page, evaluated):
     summary = evaluated[2].summary()
     for row in summary:
         assert f"{100 * row['accuracy']:.1f} %" in page
-        assert f"{100 * row['accuracy_low']:.1f} – {100 * row['accuracy_high']:.1f} %" in page
+        assert f"{100 * row['accuracy_low']:.1f} \u2013 {100 * row['accuracy_high']:.1f} %" in page
     shown = re.search(r'<table class="heat">(.*?)</table>', page, re.DOTALL)[1]
     shares = [int(cell) for cell in re.findall(r'<td[^>]*style="--share[^>]*>(\d+)</td>', shown)]
     matrix = evaluated[2].confusion_matrix("flow", "subject", normalize="true", average="folds")

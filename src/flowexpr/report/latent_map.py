@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
+from sklearn.pipeline import Pipeline
 
-from flowexpr.embedding import embed
+from flowexpr.embedding import embed, latents_of
 from flowexpr.evaluation import Predictions
 from flowexpr.report.faces import face_sheet
 from flowexpr.report.material import Material, Section
@@ -24,11 +25,11 @@ MARGIN = 30
 
 def map_section(material: Material) -> Section | None:
     """Embed the model's latents of the images that were tested; None without a model or images."""
-    if material.images is None or not hasattr(material.model, "transform") or len(material.pooled.index) < FEWEST:
+    if material.images is None or not _has_latents(material.model) or len(material.pooled.index) < FEWEST:
         return None
     chosen = _choose(material)
     rows = material.pooled.index[chosen]
-    latents = np.asarray(material.model.transform(material.images[rows]), dtype=np.float32)
+    latents = latents_of(material.model, material.images[rows])
     places = _in_square(embed(latents, "tsne", material.random_state))
     faces = face_sheet(material.images[rows]) if material.shows_faces else None
     data = _data(material, chosen, places)
@@ -47,6 +48,11 @@ def map_section(material: Material) -> Section | None:
             "fold": material.model_fold,
         },
     )
+
+
+def _has_latents(model: Any) -> bool:
+    """Tell whether a model, or all but the last step of a pipeline, transforms."""
+    return hasattr(model[:-1] if isinstance(model, Pipeline) else model, "transform")
 
 
 def _choose(material: Material) -> np.ndarray:
