@@ -18,7 +18,7 @@ from flowexpr.parameters import resolve_device, resolve_precision
 
 __all__ = ["add_parser"]
 
-EXTRAS = ("plot", "faces")
+EXTRAS = ("plot", "faces", "tsne")
 """The extras that users install; the others are for work on flowexpr itself."""
 
 
