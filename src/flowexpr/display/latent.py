@@ -218,6 +218,7 @@ class LatentSpaceDisplay:
             self.ax_[1].set_title(self._title("subject"))
         for panel in self.ax_:
             panel.set(xticks=[], yticks=[], xlabel=self.method)
+            panel.title.set_fontsize("medium")
             panel.spines[:].set_color("0.8")
         return self
 
@@ -227,7 +228,7 @@ class LatentSpaceDisplay:
         for row in self.scores or []:
             if row["groups"] in groups and row["purity"] is not None:
                 of = "" if row["groups"] == groups[0] else "within subjects: "
-                lines.append(f"{of}nearest neighbour alike {row['purity']:.0%} (chance {row['chance']:.0%})")
+                lines.append(f"{of}neighbour alike {row['purity']:.0%} (chance {row['chance']:.0%})")
                 if row["silhouette"] is not None:
                     lines[-1] += f", silhouette {row['silhouette']:.2f}"
         return "\n".join(lines)
