@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 from flowexpr.faces.face import Face
 
@@ -29,7 +29,14 @@ ROWS, COLUMNS = np.arange(1, 25) - EYE_ROW, np.arange(-10, 11)
 """Grid of the average face, in the photographs' pixels from between the eyes."""
 SMOOTH, BACKGROUND = 0.7, 4.0
 """Standard deviations, in grid steps: of the smoothing, and of the light that is taken off."""
-STEPS = 15
+MOST_STEPS = 15
+CLOSE = 0.02
+"""Of the grid's step: a fit that moves less has come to rest."""
+
+LIGHT_ROWS, LIGHT_COLUMNS = (
+    gaussian_filter1d(np.eye(len(axis)), BACKGROUND, axis=0, mode="nearest") for axis in (ROWS, COLUMNS)
+)
+"""The smoothing that gives the light, as matrices: it is done a dozen times for every fit."""
 
 Poses = NDArray[np.complex128]
 """(n, 2): where the point between the eyes lies, x + iy, and what a step of the grid to the right becomes."""
@@ -102,7 +109,7 @@ class AverageFace:
         return Face.of_eyes([(x + 0.5, y + 0.5) for x, y in eyes], float(scores[best]))
 
     def _fitted(self, image: NDArray[np.float64], poses: Poses) -> Poses:
-        for _ in range(STEPS):
+        for _ in range(MOST_STEPS):
             seen = self._seen(image, poses)
             gain = np.maximum(seen @ self._average, 0.2)
             error = seen / gain[:, None] - self._average
@@ -111,6 +118,8 @@ class AverageFace:
             scale = 1 / (1 + size + 1j * turn)
             middle, step = poses.T
             poses = np.stack([middle - step * scale * (right + 1j * down), step * scale], 1)
+            if max(np.abs(right).max(), np.abs(down).max(), 10 * np.abs(size).max(), 10 * np.abs(turn).max()) < CLOSE:
+                break
         return poses
 
     def _scores(self, image: NDArray[np.float64], poses: Poses) -> NDArray[np.float64]:
@@ -142,7 +151,7 @@ def average_face() -> AverageFace:
 
 
 def _normalised(images: NDArray[np.float64]) -> NDArray[np.float64]:
-    images = images - gaussian_filter(images, (0, BACKGROUND, BACKGROUND), mode="nearest")
+    images = images - LIGHT_ROWS @ images @ LIGHT_COLUMNS.T
     images = images - images.mean((1, 2), keepdims=True)
     return images / (images.std((1, 2), keepdims=True) + 1e-6)
 

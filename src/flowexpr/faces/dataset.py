@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from flowexpr.faces.cropping import Cropper, Source
+from flowexpr.faces.cropping import Crop, Cropper, Source
 from flowexpr.faces.detectors import Detector, make_detector
 from flowexpr.faces.face import Face
 from flowexpr.faces.manifest import MANIFEST, Row, to_csv
@@ -114,7 +114,7 @@ def prepare_faces(
     OSError
         If the folder cannot be written, as when the disk is full; what was finished is kept.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
     _check(size, margin, person, rate, workers)
     files = [source if isinstance(source, Source) else Source(source) for source in sources]
     make_detector(detector)  # told before any work if there is no such one
@@ -250,7 +250,9 @@ def _do(unit: _Unit, cropper: Cropper, root: Path) -> None:
     (root / folder).mkdir(parents=True)
     video = len(unit.sources) == 1 and is_video(unit.sources[0].path)
     if video and unit.segments is not None and not unit.segments:
-        crops = iter([(Row(source=name_of(unit.sources[0].path), status="no segment of this video"), None)])
+        crops: Iterator[Crop] = iter(
+            [(Row(source=name_of(unit.sources[0].path), status="no segment of this video"), None)]
+        )
     elif video:
         crops = cropper.of_video(unit.sources[0], unit.segments, folder)
     else:
@@ -277,9 +279,9 @@ def _finish(root: Path, units: list[_Unit], unmatched: list[Row]) -> list[Row]:
     if not manifest.is_file() or manifest.read_bytes() != content:
         manifest.unlink(missing_ok=True)
         wanted = {unit.rows_file(root).name for unit in units}
-        for file in (root / ROWS).iterdir():
-            if file.name not in wanted:
-                file.unlink()
+        for old in (root / ROWS).iterdir():
+            if old.name not in wanted:
+                old.unlink()
         names = {unit.name for unit in units}
         for folder in (root / CROPS).iterdir() if (root / CROPS).is_dir() else ():
             if folder.name not in names:

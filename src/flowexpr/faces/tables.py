@@ -78,8 +78,8 @@ def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: st
         ) from error
     if not set(required) <= set(names) or not rows:
         raise ValueError(
-            f"{path} was expected to be {kind} with a header that has {', '.join(required)}, commas between columns, "
-            f"and at least one row, but has the columns {', '.join(names) or 'none'} and {len(rows)} rows."
+            f"{path} was expected to be {kind} with a header with the column {', '.join(required)}, commas between "
+            f"columns, and at least one row, but has the columns {', '.join(names) or 'none'} and {len(rows)} rows."
         )
     return rows
 

@@ -115,7 +115,7 @@ def _followed(frames: Iterable[VideoFrame], detector: Detector, choice: str) -> 
             next_key = frame.time + KEY_SECONDS
             found = detect_with(detector, grey)
             n_faces = len(found)
-            face = choose_face(found, choice, grey.shape, last)  # type: ignore[arg-type]
+            face = choose_face(found, choice, grey.shape, last)
             if face is None and seen and last is not None:
                 face = _follow(grey, last)
         jumped = face is not None and last is not None and _is_jump(last, face)
@@ -179,6 +179,6 @@ def _average(window: list[TrackedFrame | None]) -> Face | None:
     weights /= weights.sum()
     if middle.face.eyes is not None:
         eyes = np.tensordot(weights, np.array([face.eyes for _, face in used]), 1)
-        return Face.of_eyes(eyes, middle.face.score)
+        return Face.of_eyes(eyes.tolist(), middle.face.score)
     box = weights @ np.array([face.box for _, face in used])
     return Face((box[0], box[1], box[2], box[3]), None, middle.face.score)
