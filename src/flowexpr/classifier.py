@@ -158,7 +158,7 @@ class FlowExpressionClassifier(
     validation_ : {"none", "random", "by group"}
         How the validation set was split off.
     class_latents_ : list of ndarray of shape (n_classes, ...)
-        Mean of every latent z1, z2, ... by class, over at most 256 training samples each.
+        Mean of every latent z1, z2, ... by class, over the surest half of at most 256 training samples each.
     typicality_reference_ : TypicalityReference
         What at most 1000 training samples looked like to the flow, in Gaussians of low rank; for `typicality`.
     preprocessing_ : dict
@@ -532,7 +532,8 @@ class FlowExpressionClassifier(
     def morph(self, X: ArrayLike, to: Any, from_: Any = None, *, strength: float = 1.0) -> NDArray[Any]:
         """Move samples towards a class by latent averages, keeping what else is in them.
 
-        Every latent z of a sample becomes z + strength * (mean z of class `to` - mean z of class `from_`).
+        Every latent z of a sample becomes z + strength * (mean z of class `to` - mean z of class `from_`), the means
+        being `class_latents_`, of the training samples that the model is surest of.
 
         Parameters
         ----------
@@ -541,7 +542,9 @@ class FlowExpressionClassifier(
         to : label or array-like of shape (n,)
             The class to move to.
         from_ : label or array-like of shape (n,), default=None
-            The class to move away from; None is the average of all classes but `to`, as in the paper.
+            The class to move away from, such as "neutral" where the model knows it: it then starts where the sample
+            is. None is the average of all classes but `to`, as in the paper, and needs no neutral class; it serves
+            from any expression, and takes less far than from a class that the sample shows.
         strength : float, default=1.0
             How far; 0 gives the quantised samples back.
 

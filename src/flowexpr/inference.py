@@ -168,6 +168,12 @@ class Predictor:
         return self.signal.to_rows(self.signal.to_model(rows))
 
     @torch.inference_mode()
+    def margins(self, z1: NDArray[Any], label: int) -> NDArray[np.float64]:
+        """Return by how many nats the class index `label` is likelier for z1 (n, ...) than the next one, (n,)."""
+        by_class = self.model.head.log_prob_of_all_classes(self._to_tensor(z1)).double().cpu().numpy()
+        return by_class[:, label] - np.delete(by_class, label, axis=1).max(axis=1, initial=-np.inf)
+
+    @torch.inference_mode()
     def z1_from_prime(self, z1_prime: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.floating]:
         """Undo the head: z1 from z'1 and the class indices y."""
         return _to_array(self.model.head.inverse(self._to_tensor(z1_prime), torch.from_numpy(y).to(self.device)))
