@@ -71,7 +71,7 @@ def measure_drawn(models: Path) -> None:
     person = pca_lda(random_state=0).fit(unseen.images[~first], unseen.subject[~first])
     shown = unseen[unseen.y != "neutral"]
     print(f"drawn faces: the CNN names {judge.score(shown.images, shown.y):.1%} of the real expressions, the")
-    print(f"subject classifier {person.score(unseen.images[first], unseen.subject[first]):.1%} of the real people\\n")
+    print(f"subject classifier {person.score(unseen.images[first], unseen.subject[first]):.1%} of the real people\n")
     start = unseen[first & (unseen.y == "neutral")]
     print(HEADER)
     for name, changes in (("default", {}), ("zero_z1", {"zero_z1": True})):
@@ -88,8 +88,8 @@ def measure_ck(models: Path, folder: str) -> None:
     """Train on the first fold's training people of CK+48, which has no neutral class, and morph the others' faces."""
     loaded = load_faces(
         folder,
-        subject=r"^(S\\d+)",
-        clip=r"^(S\\d+_\\d+)",
+        subject=r"^(S\d+)",
+        clip=r"^(S\d+_\d+)",
         classes=("anger", "disgust", "fear", "happy", "sadness", "surprise"),
     )
     faces = Faces(loaded.images, loaded.target_names[loaded.target], loaded.subject, loaded.clip)
@@ -108,15 +108,15 @@ def measure_ck(models: Path, folder: str) -> None:
     others = unseen[~first]
     start = unseen[first & np.isin(unseen.subject, others.subject)]
     person = pca_lda(random_state=0).fit(others.images, others.subject)
-    print(f"\\nCK+48: the CNN names {judge.score(unseen.images, unseen.y):.1%} of the real expressions, the subject")
-    print(f"classifier {person.score(start.images, start.subject):.1%} of {len(np.unique(start.subject))} people\\n")
+    print(f"\nCK+48: the CNN names {judge.score(unseen.images, unseen.y):.1%} of the real expressions, the subject")
+    print(f"classifier {person.score(start.images, start.subject):.1%} of {len(np.unique(start.subject))} people\n")
     print(HEADER)
     measure("default", flow, judge, person, start, "own", start.y)
     measure("default", flow, judge, person, start, None, None)
 
 
 HEADER = (
-    "| model | from | strength | morphs | recognised | same person | worst expression |\\n|---|---|---|---|---|---|---|"
+    "| model | from | strength | morphs | recognised | same person | worst expression |\n|---|---|---|---|---|---|---|"
 )
 
 

@@ -145,7 +145,7 @@ class TestLatentSpaceDisplay:
     def test_second_panel_names_every_subject_once(self, ax, faces):
         X, y, subject = faces
         display = LatentSpaceDisplay.from_estimator(painter(), X, y, subject=subject, random_state=0, ax=ax)
-        assert [panel.get_title() for panel in display.ax_] == ["by expression", "by subject"]
+        assert [panel.get_title().split("\n")[0] for panel in display.ax_] == ["by expression", "by subject"]
         assert sorted(text.get_text() for text in display.ax_[1].texts) == list("012345")
 
     def test_names_stand_on_a_point_of_their_subject(self, ax):
@@ -178,8 +178,8 @@ class TestLatentSpaceDisplay:
 
     def test_unknown_method_is_refused(self, faces):
         X, y, _ = faces
-        with pytest.raises(ValueError, match='method should be "tsne" or "pca", but is \'umap\''):
-            LatentSpaceDisplay.from_estimator(painter(), X, y, method="umap")
+        with pytest.raises(ValueError, match='method should be "tsne", "umap" or "pca", but is \'lle\''):
+            LatentSpaceDisplay.from_estimator(painter(), X, y, method="lle")
 
     def test_too_few_images_are_refused(self, faces):
         X, y, _ = faces
@@ -311,3 +311,31 @@ def test_missing_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"TrainingDisplay.plot needs matplotlib.*'flowexpr\[plot\]'"):
         TrainingDisplay(history(2)).plot()
+
+
+def test_maps_of_two_estimators_stand_in_one_figure_with_their_scores():
+    X = np.random.default_rng(0).integers(0, 255, (24, 8, 8, 3), dtype=np.uint8)
+    y, subject = np.tile(CLASSES, 8), np.repeat([1, 2, 3, 4], 6)
+    estimators = {"flow": painter(), "CNN": painter()}
+    displays = LatentSpaceDisplay.from_estimators(estimators, X, y, subject=subject, method="pca")
+    flow, cnn = displays.values()
+    assert flow.figure_ is cnn.figure_
+    assert [len(display.ax_) for display in (flow, cnn)] == [2, 2]
+    assert [row["groups"] for row in flow.scores] == ["subject", "expression", "expression within subject"]
+    assert f"neighbour alike {flow.scores[0]['purity']:.0%}" in flow.ax_[1].get_title()
+    assert "within subjects:" in flow.ax_[0].get_title()
+    plt.close(flow.figure_)
+
+
+def test_umap_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    X, y = np.zeros((6, 8, 8, 3)), np.tile(CLASSES, 2)
+    with pytest.raises(ImportError, match="pip install umap-learn"):
+        LatentSpaceDisplay.from_estimator(painter(), X + np.arange(6)[:, None, None, None], y, method="umap")
+
+
+def test_morph_display_along_strength_has_a_column_a_strength(ax):
+    faces = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    display = MorphDisplay.along_strength(painter(), faces, "joy", strengths=(0, 1, 1.5), ax=ax)
+    assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["start", "joy 0", "joy 1", "joy 1.5"]
+    assert display.morphs["joy 1.5"][0, 0, 0, 0] == 152

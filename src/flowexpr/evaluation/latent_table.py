@@ -89,7 +89,7 @@ def latent_table(result: EvaluationResult, X: ArrayLike, y: ArrayLike, *, random
         if not hasattr(fitted[0], "transform"):
             continue
         own = [row.accuracy for row in result.folds if (row.estimator, row.protocol) == (name, protocol)]
-        figure = _paper_figure(fitted[0], "itself", protocol, "together")
+        figure = _paper_figure(fitted[0], "itself", protocol, "-")
         rows.append(_row(name, "itself", protocol, "-", own, figure))
         scores: dict[tuple[str, str], list[float]] = {}
         for train, test, estimator in _folds(result, name, protocol, fitted):
@@ -126,7 +126,7 @@ def _maps(
 
 
 def _paper_figure(estimator: BaseEstimator, classifier: str, protocol: str, way: str) -> float | None:
-    if (protocol, way) != ("random", "together"):
+    if protocol != "random" or way == "placed":
         return None
     if hasattr(estimator, "encode"):
         return PAPER[classifier]
