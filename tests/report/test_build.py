@@ -79,8 +79,8 @@ def test_embedded_faces_come_with_a_warning(evaluated, flow, tmp_path):
     text = report.build(result, flow, tmp_path / "r.html", X=X, names=names, embed_faces=True).read_text("utf-8")
     assert "This file holds images of faces" in text
     assert text.count("data:image/jpeg") == 1
-    # 12 unsure ones, 4 people from neutral to 2 expressions, and one person at 4 strengths of both.
-    assert Outline(text).pictures == 12 + 4 * 3 + 2 * 4
+    # 12 unsure and 6 untypical ones, 4 people from neutral to 2 expressions, and one person at 4 strengths of both.
+    assert Outline(text).pictures == 12 + 6 + 4 * 3 + 2 * 4
 
 
 def test_two_thousand_embedded_faces_stay_under_eight_megabytes(tmp_path):
@@ -108,6 +108,12 @@ def test_people_new_to_the_model_are_marked(page, evaluated, flow, tmp_path):
     copy = EvaluationResult.from_json(result.to_json())
     other = report.build(copy, flow, tmp_path / "r.html", X=X).read_text("utf-8")
     assert " unseen" not in re.sub(r"<script.*?</script>|<style.*?</style>", "", other, flags=re.DOTALL)
+
+
+def test_the_least_typical_images_are_listed(page, evaluated, flow):
+    least = int(np.argmin(flow.typicality(evaluated[0])))
+    listed = page.split("The least typical images")[1]
+    assert listed.index(f'<td class="name">{least} ') < listed.index("</tr>", listed.index("<tbody>"))
 
 
 def test_without_subjects_the_number_is_put_in_its_place(draw_images, tmp_path):

@@ -13,10 +13,8 @@ from flowexpr.evaluation import Predictions
 from flowexpr.report.faces import face_sheet
 from flowexpr.report.material import Material, Section
 
-__all__ = ["LARGEST_MAP", "map_section"]
+__all__ = ["map_section"]
 
-LARGEST_MAP = 2000
-"""Images on a map at most; of more, as many are drawn at random."""
 FEWEST = 5
 SIZE = 1000
 """The map's side in its own units, in which places are written as whole numbers."""
@@ -27,7 +25,7 @@ def map_section(material: Material) -> Section | None:
     """Embed the model's latents of the images that were tested; None without a model or images."""
     if material.images is None or not _has_latents(material.model) or len(material.pooled.index) < FEWEST:
         return None
-    chosen = _choose(material)
+    chosen = material.shown
     rows = material.pooled.index[chosen]
     latents = latents_of(material.model, material.images[rows])
     places = _in_square(embed(latents, "tsne", material.random_state))
@@ -53,16 +51,6 @@ def map_section(material: Material) -> Section | None:
 def _has_latents(model: Any) -> bool:
     """Tell whether a model, or all but the last step of a pipeline, transforms."""
     return hasattr(model[:-1] if isinstance(model, Pipeline) else model, "transform")
-
-
-def _choose(material: Material) -> np.ndarray:
-    """Places in the pooled predictions, in the order of the rows of X."""
-    pooled = material.pooled
-    chosen = np.argsort(pooled.index, kind="stable")
-    if len(chosen) > LARGEST_MAP:
-        random = np.random.default_rng(material.random_state)
-        chosen = chosen[np.sort(random.choice(len(chosen), LARGEST_MAP, replace=False))]
-    return chosen
 
 
 def _in_square(places: np.ndarray) -> np.ndarray:

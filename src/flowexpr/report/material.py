@@ -15,6 +15,8 @@ from flowexpr.evaluation.protocols import PROTOCOLS
 
 __all__ = ["Material", "Section", "gather"]
 
+MOST_SHOWN = 2000
+"""Images that the model is asked about, and the map shows, at most; of more, as many are drawn at random."""
 KNOWN_PEOPLE = ("random", "clip")
 """The protocols that test people who were trained on."""
 
@@ -102,6 +104,15 @@ class Material:
     def chance(self) -> float:
         """How often the most frequent class would be right."""
         return float(np.unique(self.pooled.y_true, return_counts=True)[1].max() / len(self.pooled.y_true))
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """Places in `pooled` of the images that the map shows, in the order of the rows of X."""
+        chosen = np.argsort(self.pooled.index, kind="stable")
+        if len(chosen) > MOST_SHOWN:
+            random = np.random.default_rng(self.random_state)
+            chosen = chosen[np.sort(random.choice(len(chosen), MOST_SHOWN, replace=False))]
+        return chosen
 
     @cached_property
     def model_fold(self) -> int | None:

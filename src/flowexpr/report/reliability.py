@@ -17,6 +17,7 @@ __all__ = ["rejection_section", "reliability_section"]
 SHARES = (1.0, 0.95, 0.9, 0.8, 0.5)
 """How many of the predictions are answered in the table."""
 N_LEAST_SURE = 12
+N_LEAST_TYPICAL = 6
 
 
 def reliability_section(material: Material) -> Section:
@@ -46,6 +47,7 @@ def rejection_section(material: Material) -> Section:
                 (name, [_accuracy_of_surest(material, name, share) for share in SHARES]) for name in material.estimators
             ],
             "least_sure": _least_sure(material),
+            "least_typical": _least_typical(material),
             "skipped": material.skipped,
         },
     )
@@ -91,21 +93,33 @@ def _accuracy_of_surest(material: Material, name: str, share: float) -> float:
 def _least_sure(material: Material) -> list[dict[str, Any]]:
     pooled = material.pooled
     confidence = _confidence(pooled)
-    rows = []
-    for i in np.argsort(confidence, kind="stable")[:N_LEAST_SURE]:
-        row = int(pooled.index[i])
-        rows.append(
-            {
-                "name": material.name_of(row),
-                "subject": None if pooled.subject is None else str(pooled.subject[i]),
-                "true": str(pooled.y_true[i]),
-                "predicted": str(pooled.y_pred[i]),
-                "right": bool(pooled.y_true[i] == pooled.y_pred[i]),
-                "confidence": float(confidence[i]),
-                "face": picture(material.images[row]) if material.shows_faces and material.images is not None else None,
-            }
-        )
-    return rows
+    places = np.argsort(confidence, kind="stable")[:N_LEAST_SURE]
+    return [_prediction(material, int(i)) | {"confidence": float(confidence[i])} for i in places]
+
+
+def _least_typical(material: Material) -> list[dict[str, Any]]:
+    """List the images that are least like what the model was trained on; empty without such a model, or images."""
+    # Files of early versions hold models that cannot tell what is typical.
+    if material.images is None or not hasattr(material.model, "typicality_reference_"):
+        return []
+    typicality = material.model.typicality(material.images[material.pooled.index[material.shown]])
+    places = np.argsort(typicality, kind="stable")[:N_LEAST_TYPICAL]
+    return [_prediction(material, int(material.shown[i])) | {"typicality": float(typicality[i])} for i in places]
+
+
+def _prediction(material: Material, place: int) -> dict[str, Any]:
+    """Describe one of the pooled predictions."""
+    pooled = material.pooled
+    row = int(pooled.index[place])
+    right = bool(pooled.y_true[place] == pooled.y_pred[place])
+    return {
+        "name": material.name_of(row),
+        "subject": None if pooled.subject is None else str(pooled.subject[place]),
+        "true": str(pooled.y_true[place]),
+        "predicted": str(pooled.y_pred[place]),
+        "right": right,
+        "face": picture(material.images[row]) if material.shows_faces and material.images is not None else None,
+    }
 
 
 def _confidence(pooled: Predictions) -> np.ndarray:
