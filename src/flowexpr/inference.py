@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from flowexpr.flows.model import ClassLogProb, FlowModel
 from flowexpr.signals import ImageSignal, Signal
@@ -19,6 +20,12 @@ from flowexpr.signals import ImageSignal, Signal
 ACTIVATION_BYTES = 2**24
 """Bytes of the widest activation of a batch, at most: enough to keep the processor busy, little to hold, and little
 enough for freed memory to be used again instead of being asked of the system anew."""
+
+MAP_SIDE = 16
+"""Places along a side of a map of energy, at most."""
+
+SMALLEST_ENERGY = 1e-6
+"""Added before a logarithm of energy, whose mean is 1."""
 
 
 class Latents(NamedTuple):
@@ -91,6 +98,33 @@ class Predictor:
     def decision_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return, up to a constant a row, mean over views of log p(x | y = i) / temperature + log prior."""
         return np.concatenate([self._logits(x) for x in self._batches(rows)])
+
+    def views(self, rows: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+        """Return what `TypicalityReference` compares of the rows, one array (n, d) a view.
+
+        Returns
+        -------
+        views : dict of str to ndarray
+            "levels", the parts of log p(x) and the energy of every latent; "z1"; and for every other latent, such as
+            "z2", the log of its energy at each place, in units of its prior.
+        """
+        batches = [self._views(x) for x in self._batches(rows)]
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+    @torch.inference_mode()
+    def _views(self, x: Tensor) -> dict[str, NDArray[np.float64]]:
+        latents = self.model.backbone(x)
+        log_prior = torch.from_numpy(self.log_prior).to(self.device)
+        by_class = self.model.head.log_prob_of_all_classes(latents.z[0]).double()
+        energy = [normal.square().double() for normal in latents.normal]
+        levels = [*latents.log_dets, *latents.log_priors, *(e.flatten(1).sum(1) for e in energy)]
+        views = {
+            "levels": torch.stack([*levels, torch.logsumexp(by_class + log_prior, 1)], 1),
+            "z1": latents.z[0].flatten(1),
+        }
+        for i, e in enumerate(energy):
+            views[f"z{i + 2}"] = (_at_most(e.mean(1), MAP_SIDE) + SMALLEST_ENERGY).log().flatten(1)
+        return {name: view.double().cpu().numpy() for name, view in views.items()}
 
     def latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> Latents:
         """Return every latent; z'1 under the class indices y, or under the predicted class."""
@@ -208,3 +242,9 @@ def _to_array(latent: Tensor) -> NDArray[np.floating]:
     if latent.ndim == 4:
         latent = latent.permute(0, 2, 3, 1)
     return latent.cpu().contiguous().numpy()
+
+
+def _at_most(maps: Tensor, side: int) -> Tensor:
+    """Average maps (n, H, W) over neighbours, so that they have `side` places along a side at most."""
+    height, width = maps.shape[1:]
+    return F.adaptive_avg_pool2d(maps[:, None], (min(height, side), min(width, side)))[:, 0]

@@ -19,6 +19,7 @@ from flowexpr.cli.options import (
     peak_memory,
     read_faces,
 )
+from flowexpr.cli.report import add_report_options, first_model, write_report
 from flowexpr.evaluation import EvaluationResult, evaluate
 
 __all__ = ["add_parser"]
@@ -53,6 +54,10 @@ def add_parser(commands: Any) -> None:
         default=["linear", "flow"],
         help="of linear (PCA + LDA), cnn (the paper's), flow; default linear,flow",
     )
+    parser.add_argument(
+        "--report", metavar="HTML", help="write a page of all of it there, which opens offline, with a map and morphs"
+    )
+    add_report_options(parser)
     parser.add_argument("--jobs", type=int, metavar="N", help="fits at the same time, one thread each; -1: one a core")
     add_data_options(parser)
     add_model_options(parser)
@@ -63,6 +68,10 @@ def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     if options.output:
         check_writable(options.output)
+    if options.report:
+        check_writable(options.report, "--report")
+    elif options.embed_faces or options.title:
+        raise ValueError("--embed-faces and --title are of the page. Pass --report FILE.html with them.")
     estimators = _estimators(options)
     faces = read_faces(options)
     print(describe_faces(faces), flush=True)
@@ -84,11 +93,14 @@ def _run(options: argparse.Namespace) -> int:
         n_jobs=options.jobs,
         checkpoint_dir=options.checkpoint_dir,
         progress=True,
+        return_estimators=bool(options.report),
     )
     print(f"\n{result.to_text()}\n\n{_comparisons(result)}{_recalls(result)}\n\n{peak_memory(began)}")
     if options.output:
         result.to_json(options.output)
         print(f"wrote {options.output}")
+    if options.report:
+        write_report(result, first_model(result), options.report, options, faces)
     return 0
 
 
