@@ -9,6 +9,7 @@ fold (subject-dependent, Figure 2), and on the people left out by the last fold 
 import argparse
 
 import numpy as np
+import reporting
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
@@ -43,10 +44,9 @@ def main() -> None:
         progress=True,
         return_estimators=True,
     )
-    print(f"{result.to_text()}\n\nTable I\n")
-    print_table(latent_table(result, faces.images, y).to_dict("records"))
-    print("\nclusters\n")
-    print_table(clusters(result, faces, y))
+    trees = markdown(latent_table(result, faces.images, y).to_dict("records"))
+    text = f"```text\n{result.to_text()}\n```\n\n{trees}\n\n{markdown(clusters(result, faces, y))}"
+    reporting.write(options.page, text)
 
 
 def clusters(result: EvaluationResult, faces: Bunch, y: np.ndarray) -> list[dict]:
@@ -65,12 +65,10 @@ def clusters(result: EvaluationResult, faces: Bunch, y: np.ndarray) -> list[dict
     return rows
 
 
-def print_table(rows: list[dict]) -> None:
-    """Print rows as a table in Markdown; shares as they are, with three digits."""
-    print(f"| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
-    for row in rows:
-        cells = (f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row.values())
-        print(f"| {' | '.join('-' if cell in ('None', 'nan') else cell for cell in cells)} |")
+def markdown(rows: list[dict]) -> str:
+    """Return rows as a table; shares as they are, with three digits."""
+    cells = [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
+    return reporting.table(list(rows[0]), [["-" if cell in ("None", "nan") else cell for cell in row] for row in cells])
 
 
 def _options() -> argparse.Namespace:
@@ -80,6 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clip", help="regular expression of the clip in file names")
     parser.add_argument("--classes", type=lambda text: tuple(text.split(",")), help="keep these expressions only")
     parser.add_argument("--keep", required=True, help="folder in which fits are kept, to go on from")
+    parser.add_argument("--page", default="latent_space", help="name of the page that is written")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--max-epochs", type=int)
