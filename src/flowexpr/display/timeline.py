@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowexpr.display.axes import COLOURS, clean, panels
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    pass
 
 __all__ = ["Timeline", "TimelineDisplay"]
 
@@ -73,9 +72,6 @@ class TimelineDisplay:
     figure_ : Figure
         Its figure.
     """
-
-    ax_: Axes
-    figure_: Figure
 
     def __init__(self, time: ArrayLike, probabilities: ArrayLike, labels: ArrayLike, *, title: str = ""):
         self.time = np.asarray(time, dtype=float)
