@@ -4,7 +4,7 @@
     pip install normflows FrEIA
     python benchmarks/speed.py --rosinality glow-pytorch
 
-Prints one Markdown table: images a second of each, and ratios to rosinality's (the median over rounds, each round
+Writes one table: images a second of each, and ratios to rosinality's (the median over rounds, each round
 measuring everybody once). Ours is the whole step: five-bit images from uint8 arrays, f, h under six classes, both
 losses, gradient clipping and AdamW; theirs is the likelihood of a ready batch under f alone, and Adam. A prediction is
 `predict_proba` from uint8 arrays for us (one view of an image, as in the paper), a forward pass for them. A peer that
@@ -14,18 +14,17 @@ is not there is left out. ``--keep-freed-memory`` lets glibc keep freed memory i
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from math import log
 from typing import NamedTuple
 
 import numpy as np
+import reporting
 import torch
 from torch import Tensor, nn
 
@@ -217,17 +216,19 @@ def measure_apart(name: str, config_name: str, options: argparse.Namespace) -> d
     return json.loads(done.stdout)
 
 
-def print_rows(config_name: str, rounds: list[dict[str, dict[str, float]]], batch: int) -> None:
-    """Print what was measured of one configuration, a row a library."""
+def rows_of(config_name: str, rounds: list[dict[str, dict[str, float]]], batch: int) -> list[list[str]]:
+    """Return what was measured of one configuration, a row a library."""
+    rows = []
     for name in rounds[0]:
         cells = []
         for kind in ("step", "predict"):
-            ours = [each[name][kind] for each in rounds if name in each]
-            cells.append(f"{batch / min(ours):.3g}")
+            seconds = [each[name][kind] for each in rounds if name in each]
+            cells.append(f"{batch / min(seconds):.3g}")
             ratios = [each["rosinality"][kind] / each[name][kind] for each in rounds if {name, "rosinality"} <= {*each}]
             cells.append(f"{statistics.median(ratios):.2f}" if ratios else "")
         memory = max(each[name]["gib"] for each in rounds if name in each)
-        print(f"| {config_name} | {name} | {' | '.join(cells)} | {memory:.1f} |", flush=True)
+        rows.append([config_name, name, *cells, f"{memory:.1f}"])
+    return rows
 
 
 def main() -> None:
@@ -246,10 +247,8 @@ def main() -> None:
         name, config_name = options.measure
         print(json.dumps(measure(name, CONFIGS[config_name], options)))
         return
-    threads = options.threads or torch.get_num_threads()
-    print(f"{platform.processor() or platform.machine()}, {threads} threads, torch {version('torch')}\n")
-    print("| | library | training, images/s | ratio | prediction, images/s | ratio | peak memory, GiB |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    header = ["", "library", "training, images/s", "ratio", "prediction, images/s", "ratio", "peak memory, GiB"]
+    rows: list[list[str]] = []
     for config_name in options.configs:
         libraries, rounds = list(options.libraries), []
         for _ in range(options.rounds):
@@ -261,7 +260,12 @@ def main() -> None:
                 else:
                     measured[name] = result
             rounds.append(measured)
-        print_rows(config_name, rounds, CONFIGS[config_name].batch)
+        rows += rows_of(config_name, rounds, CONFIGS[config_name].batch)
+    name = "speed_kept_memory" if options.keep_freed_memory else "speed"
+    threads = options.threads or torch.get_num_threads()
+    reporting.write(
+        name, f"{threads} threads, the median ratio of {options.rounds} rounds.\n\n{reporting.table(header, rows)}"
+    )
 
 
 if __name__ == "__main__":

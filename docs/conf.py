@@ -25,7 +25,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_templates", "generated/settings.md"]
+exclude_patterns = ["_build", "_templates", "generated/settings.md", "benchmarks"]
 templates_path = ["_templates"]
 language = "en"
 

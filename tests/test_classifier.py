@@ -320,18 +320,27 @@ def test_morph_from_a_class_to_itself_gives_the_quantised_images(fitted_images, 
 
 @pytest.mark.parametrize("from_", [None, "anger"])
 def test_morph_moves_every_latent_by_the_class_means(from_, fitted_images, colour_images):
-    X, y = colour_images
+    X, _ = colour_images
     latents = fitted_images.encode(X)
-    for name in ("z1", "z2"):
-        # The set is smaller than the number of samples averaged, so the means are those of all of it.
-        means = {label: latents[name][y == label].mean(0) for label in ("anger", "fear", "joy")}
-        start = means["anger"] if from_ else (means["anger"] + means["fear"]) / 2
-        latents[name] = latents[name] + np.float32(0.5) * (means["joy"] - start)
+    for name, (anger, fear, joy) in zip(("z1", "z2"), fitted_images.class_latents_, strict=True):
+        start = anger if from_ else (anger + fear) / 2
+        latents[name] = latents[name] + np.float32(0.5) * (joy - start)
     by_hand = fitted_images.decode(latents).astype(int)
     morphed = fitted_images.morph(X, "joy", from_=from_, strength=0.5).astype(int)
     # Rounding of the means may move a pixel on the border of two levels.
     assert (np.abs(morphed - by_hand) > 0).mean() < 1e-3
     assert not np.array_equal(morphed, X >> 3 << 3)
+
+
+def test_class_latents_are_means_over_the_half_that_the_model_is_surest_of(fitted_images, colour_images):
+    X, y = colour_images  # fewer samples than are averaged at most
+    latents, likelihood = fitted_images.encode(X), fitted_images.class_log_likelihood(X)
+    for i, label in enumerate(fitted_images.classes_):
+        margin = likelihood[:, i] - np.delete(likelihood, i, axis=1).max(axis=1)
+        rows = np.flatnonzero(y == label)
+        surest = rows[np.argsort(-margin[rows])][:4]
+        for name, means in zip(("z1", "z2"), fitted_images.class_latents_, strict=True):
+            np.testing.assert_allclose(means[i], latents[name][surest].mean(0), atol=1e-4)
 
 
 def test_morph_takes_a_class_for_every_image(fitted_images, colour_images):

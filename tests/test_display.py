@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from flowexpr.display import FacesDisplay, LatentSpaceDisplay, MorphDisplay, TrainingDisplay
+from flowexpr.display import FacesDisplay, LatentSpaceDisplay, MorphDisplay, ReliabilityDisplay, TrainingDisplay
 from flowexpr.display.faces import as_rgb
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -28,6 +28,9 @@ class Painter(BaseEstimator):
         self.classes_ = CLASSES
         self.history_ = history(4)
         return self
+
+    def predict_proba(self, X):
+        return np.tile([0.2, 0.7, 0.1], (len(X), 1))
 
     def transform(self, X):
         return np.asarray(X, dtype=np.float32).reshape(len(X), -1)
@@ -78,10 +81,11 @@ def drawings(ax, faces):
         "morph": lambda: MorphDisplay.from_estimator(painter(), X[:2], ax=ax),
         "samples": lambda: FacesDisplay.from_estimator(painter(), n_columns=3, ax=ax),
         "faces": lambda: FacesDisplay.from_images(X, y, subject=subject, ax=ax),
+        "reliability": lambda: ReliabilityDisplay.from_estimator(painter(), X, y, ax=ax),
     }
 
 
-@pytest.mark.parametrize("kind", ["training", "latent", "morph", "samples", "faces"])
+@pytest.mark.parametrize("kind", ["training", "latent", "morph", "samples", "faces", "reliability"])
 def test_given_axes_are_used_and_pyplot_is_left_alone(kind, ax, faces, tmp_path):
     display = drawings(ax, faces)[kind]()
     assert display.figure_ is ax.figure
@@ -89,7 +93,7 @@ def test_given_axes_are_used_and_pyplot_is_left_alone(kind, ax, faces, tmp_path)
     display.figure_.savefig(tmp_path / "picture.png")
 
 
-@pytest.mark.parametrize("kind", ["training", "latent", "morph", "samples", "faces"])
+@pytest.mark.parametrize("kind", ["training", "latent", "morph", "samples", "faces", "reliability"])
 def test_without_axes_one_pyplot_figure_is_made(kind, faces):
     display = drawings(None, faces)[kind]()
     assert plt.get_fignums() == [display.figure_.number]
@@ -141,7 +145,7 @@ class TestLatentSpaceDisplay:
     def test_second_panel_names_every_subject_once(self, ax, faces):
         X, y, subject = faces
         display = LatentSpaceDisplay.from_estimator(painter(), X, y, subject=subject, random_state=0, ax=ax)
-        assert [panel.get_title() for panel in display.ax_] == ["by expression", "by subject"]
+        assert [panel.get_title().split("\n")[0] for panel in display.ax_] == ["by expression", "by subject"]
         assert sorted(text.get_text() for text in display.ax_[1].texts) == list("012345")
 
     def test_names_stand_on_a_point_of_their_subject(self, ax):
@@ -174,8 +178,8 @@ class TestLatentSpaceDisplay:
 
     def test_unknown_method_is_refused(self, faces):
         X, y, _ = faces
-        with pytest.raises(ValueError, match='method should be "tsne" or "pca", but is \'umap\''):
-            LatentSpaceDisplay.from_estimator(painter(), X, y, method="umap")
+        with pytest.raises(ValueError, match='method should be "tsne", "umap" or "pca", but is \'lle\''):
+            LatentSpaceDisplay.from_estimator(painter(), X, y, method="lle")
 
     def test_too_few_images_are_refused(self, faces):
         X, y, _ = faces
@@ -205,6 +209,47 @@ class TestMorphDisplay:
         rows = faces[0][:2].reshape(2, -1)
         display = MorphDisplay.from_estimator(painter(), rows, ax=ax)
         assert display.start.shape == (2, 8, 8, 3)
+
+
+class TestReliabilityDisplay:
+    PROBA = np.repeat([[0.2, 0.7, 0.1], [0.9, 0.1, 0.0]], 20, axis=0)
+    Y = np.repeat(["fear", "joy", "anger"], [15, 5, 20])
+
+    def test_points_are_the_accuracy_at_the_confidence_of_each_bin(self, ax):
+        display = ReliabilityDisplay.from_predictions(self.Y, self.PROBA, n_bins=2, ax=ax)
+        np.testing.assert_allclose(display.ax_[0].containers[0].lines[0].get_xydata(), [[0.7, 0.75], [0.9, 1.0]])
+        assert display.calibration_error_ == pytest.approx((0.05 + 0.1) / 2)
+
+    def test_intervals_are_clopper_and_pearsons(self, ax):
+        display = ReliabilityDisplay.from_predictions(self.Y, self.PROBA, n_bins=2, ax=ax)
+        drawn = [segment[:, 1] for segment in display.ax_[0].containers[0].lines[2][0].get_segments()]
+        np.testing.assert_allclose(drawn, [[0.5090, 0.9134], [0.8316, 1.0]], atol=1e-4)
+
+    def test_the_histogram_counts_every_sample(self, ax):
+        display = ReliabilityDisplay.from_predictions(self.Y, self.PROBA, ax=ax)
+        assert sum(bar.get_height() for bar in display.ax_[1].patches) == 40
+
+    def test_columns_in_any_order(self, ax):
+        display = ReliabilityDisplay.from_predictions(
+            self.Y, self.PROBA[:, [2, 0, 1]], classes=["joy", "anger", "fear"], n_bins=2, ax=ax
+        )
+        np.testing.assert_allclose(display.bins_.accuracy, [0.75, 1.0])
+
+    def test_a_second_classifier_is_added_in_another_colour(self, ax):
+        first = ReliabilityDisplay.from_predictions(self.Y, self.PROBA, name="flow", ax=ax)
+        second = ReliabilityDisplay.from_predictions(self.Y, self.PROBA, name="CNN", ax=first.ax_)
+        labels = [text.get_text() for text in second.ax_[0].get_legend().get_texts()]
+        assert [label.split(",")[0] for label in labels] == ["confidence = accuracy", "flow", "CNN"]
+        colours = {bars.lines[0].get_color() for bars in second.ax_[0].containers}
+        assert len(colours) == 2
+
+    def test_labels_and_columns_have_to_match(self, ax):
+        with pytest.raises(
+            ValueError, match=r"a column for each of \['anger', 'fear', 'joy'\], but has shape \(40, 2\)"
+        ):
+            ReliabilityDisplay.from_predictions(self.Y, self.PROBA[:, :2], ax=ax)
+        with pytest.raises(ValueError, match="y_true holds 'joy', but classes are"):
+            ReliabilityDisplay.from_predictions(self.Y, self.PROBA[:, :2], classes=["anger", "fear"], ax=ax)
 
 
 class TestFacesDisplay:
@@ -266,3 +311,31 @@ def test_missing_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"TrainingDisplay.plot needs matplotlib.*'flowexpr\[plot\]'"):
         TrainingDisplay(history(2)).plot()
+
+
+def test_maps_of_two_estimators_stand_in_one_figure_with_their_scores():
+    X = np.random.default_rng(0).integers(0, 255, (24, 8, 8, 3), dtype=np.uint8)
+    y, subject = np.tile(CLASSES, 8), np.repeat([1, 2, 3, 4], 6)
+    estimators = {"flow": painter(), "CNN": painter()}
+    displays = LatentSpaceDisplay.from_estimators(estimators, X, y, subject=subject, method="pca")
+    flow, cnn = displays.values()
+    assert flow.figure_ is cnn.figure_
+    assert [len(display.ax_) for display in (flow, cnn)] == [2, 2]
+    assert [row["groups"] for row in flow.scores] == ["subject", "expression", "expression within subject"]
+    assert f"neighbour alike {flow.scores[0]['purity']:.0%}" in flow.ax_[1].get_title()
+    assert "within subjects:" in flow.ax_[0].get_title()
+    plt.close(flow.figure_)
+
+
+def test_umap_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    X, y = np.zeros((6, 8, 8, 3)), np.tile(CLASSES, 2)
+    with pytest.raises(ImportError, match="pip install umap-learn"):
+        LatentSpaceDisplay.from_estimator(painter(), X + np.arange(6)[:, None, None, None], y, method="umap")
+
+
+def test_morph_display_along_strength_has_a_column_a_strength(ax):
+    faces = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    display = MorphDisplay.along_strength(painter(), faces, "joy", strengths=(0, 1, 1.5), ax=ax)
+    assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["start", "joy 0", "joy 1", "joy 1.5"]
+    assert display.morphs["joy 1.5"][0, 0, 0, 0] == 152

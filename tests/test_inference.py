@@ -8,8 +8,6 @@ import pytest
 import torch
 from scipy.special import log_softmax, logsumexp, softmax
 
-from flowexpr.calibration import fit_temperature
-
 
 @pytest.fixture(scope="module")
 def deciding(colour_images, tiny):
@@ -69,12 +67,12 @@ def test_class_log_likelihood_is_equation_2_of_the_module(fitted_images, colour_
     X, _ = colour_images
     x = torch.from_numpy(((X >> 3).transpose(0, 3, 1, 2) + 0.5) / 32 - 0.5).float()
     with torch.inference_mode():
-        z, shared = fitted_images.module_.backbone(x)
+        latents = fitted_images.module_.backbone(x)
         columns = []
         for label in range(3):
-            z_prime, log_det = fitted_images.module_.head(z[0], torch.full((24,), label))
+            z_prime, log_det = fitted_images.module_.head(latents.z[0], torch.full((24,), label))
             log_normal = -0.5 * (z_prime.square() + math.log(2 * math.pi)).flatten(1).sum(1)
-            columns.append(shared + log_normal + log_det)
+            columns.append(latents.log_prob + log_normal + log_det)
     by_hand = torch.stack(columns, 1).numpy() - 768 * 5 * math.log(2)
     np.testing.assert_allclose(fitted_images.class_log_likelihood(X), by_hand, rtol=1e-5)
 
@@ -110,30 +108,3 @@ def test_prior_enters_decisions(fitted_vectors, two_features):
     changed = copy.deepcopy(fitted_vectors)
     changed.log_prior_ = np.log([1e-200, 1 - 2e-200, 1e-200])
     assert (changed.predict(X) == 1).all()
-
-
-def test_temperature_has_the_smallest_log_loss():
-    random_state = np.random.default_rng(0)
-    y = random_state.integers(0, 3, 2000)
-    logits = random_state.normal(size=(2000, 3))
-    logits[np.arange(2000), y] += 1.0
-    found = fit_temperature(5 * logits, np.log(np.full(3, 1 / 3)), y)
-
-    def loss(temperature):
-        return -log_softmax(5 * logits / temperature, axis=1)[np.arange(2000), y].mean()
-
-    assert 3 < found < 8
-    assert loss(found) < min(loss(found * 1.02), loss(found / 1.02))
-
-
-def test_temperature_does_not_divide_the_prior():
-    log_prior = np.log([0.9, 0.1])
-    y = np.array([0] * 90 + [1] * 10)
-    logits = np.random.default_rng(0).normal(size=(100, 2)) * 100  # worthless: the best is to trust the prior alone
-    assert fit_temperature(logits, log_prior, y) > 100
-
-
-def test_temperature_of_perfect_separation_is_finite():
-    y = np.arange(20) % 2
-    found = fit_temperature(100.0 * np.eye(2)[y], np.log([0.5, 0.5]), y)
-    assert 1e-3 <= found <= 1e3

@@ -23,14 +23,15 @@ from flowexpr.inference import Predictor
 from flowexpr.inputs import (
     as_array,
     as_rows,
-    check_groups,
     check_latents,
     check_lengths,
     check_pixels,
-    image_shape_of,
     mark_unlabelled,
+    read_fit_input,
 )
 from flowexpr.parameters import check_parameters, resolve_device
+from flowexpr.person import neutral_latents
+from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
 
 __all__ = ["FlowExpressionClassifier"]
 
@@ -108,7 +109,8 @@ class FlowExpressionClassifier(
     mirror_average : bool, default=True
         Average decisions over an image and its mirror image. Vectors have none.
     calibrate : {"temperature"}, default=None
-        Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees.
+        Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees, and that it
+        does not see afterwards either: the model is not fitted again on all rows.
     zero_z1 : bool, default=False
         Zero z1 where it enters the networks of h, so that classes differ by an affine map of z1 alone (the
         paper's model for morphs).
@@ -157,7 +159,9 @@ class FlowExpressionClassifier(
     validation_ : {"none", "random", "by group"}
         How the validation set was split off.
     class_latents_ : list of ndarray of shape (n_classes, ...)
-        Mean of every latent z1, z2, ... by class, over at most 256 training samples each.
+        Mean of every latent z1, z2, ... by class, over the surest half of at most 256 training samples each.
+    typicality_reference_ : TypicalityReference
+        What at most 1000 training samples looked like to the flow, in Gaussians of low rank; for `typicality`.
     preprocessing_ : dict
         How image files were read, on models that the command ``flowexpr fit`` made.
     module_ : torch.nn.Module
@@ -272,7 +276,8 @@ class FlowExpressionClassifier(
         y : array-like of shape (n,)
             Labels: strings, integers or booleans.
         groups : array-like of shape (n,), default=None
-            The subject of every row. Used only to hold out whole subjects for validation and calibration.
+            The subject of every row. Used to hold out whole subjects for validation and calibration, and to measure
+            what new people look like for `typicality`.
 
         Returns
         -------
@@ -287,14 +292,10 @@ class FlowExpressionClassifier(
             If ten training steps in a row, or all of a short training, are not finite.
         """
         check_parameters(self.get_params(deep=False))
-        given_shape = np.shape(as_array(X))
-        image_shape = image_shape_of(given_shape, self.image_shape)
-        check_lengths(given_shape, y)
-        subjects = check_groups(given_shape, groups)
-        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
-        self.image_shape_, self.sample_shape_ = image_shape, given_shape[1:]
+        given = read_fit_input(self, X, y, groups, self.image_shape)
+        self.image_shape_, self.sample_shape_ = given.image_shape, given.sample_shape
         with torch.inference_mode(False), torch.enable_grad():  # whatever holds around this call
-            run_fit(self, rows, labels, subjects, X)
+            run_fit(self, given.rows, given.labels, given.groups, X)
         return self
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -322,21 +323,37 @@ class FlowExpressionClassifier(
         weight = None if sample_weight is None else np.asarray(sample_weight)[~missing]
         return super().score(kept, np.asarray(y)[~missing], weight)
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Return z'1 under the predicted class, flattened.
+    def transform(self, X: ArrayLike, *, groups: ArrayLike | None = None, neutral: Any = None) -> NDArray[np.float32]:
+        """Return z'1 under the predicted class, flattened; or how z1 differs from the neutral face of the same person.
 
         Parameters
         ----------
         X : array-like of the shape given to `fit`, or flattened rows
             Samples.
+        groups : array-like of shape (n,), default=None
+            The person of every sample; only read where `neutral` is given.
+        neutral : array-like of bool of shape (n,), or dict of person to images, default=None
+            Which of the samples are neutral, or neutral images of every person. The mean z1 of a person's neutral
+            images is then subtracted from the z1 of all of that person's samples. It is z1 instead of z'1, since two
+            z'1 under different classes have no difference that means anything.
 
         Returns
         -------
-        z1_prime : ndarray of shape (n, d), float32
+        latents : ndarray of shape (n, d), float32
             d is the number of values of z1; `get_feature_names_out` names them.
+
+        Raises
+        ------
+        ValueError
+            If `neutral` is given without `groups`, is of another kind, or lacks a person.
         """
         rows = self._rows(X)
-        return self._predictor().latents(rows).z1_prime.reshape(len(rows), -1).astype(np.float32)
+        latents = self._predictor().latents(rows)
+        if neutral is None:
+            return latents.z1_prime.reshape(len(rows), -1).astype(np.float32)
+        z1 = latents.z[0].reshape(len(rows), -1)
+        own = neutral_latents(z1, groups, neutral, lambda images: self.encode(images).z1)
+        return (z1 - own).astype(np.float32)
 
     def class_log_likelihood(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return log p(x | y = i) of the samples as given (equation 2), nats.
@@ -386,6 +403,37 @@ class FlowExpressionClassifier(
             Bits per dimension.
         """
         return -self.score_samples(X) / (self.n_features_in_ * np.log(2))
+
+    def typicality(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return how typical samples are of those that the flow was trained on.
+
+        A likelihood alone does not tell: plain images get a higher one than faces. This compares its parts, level by
+        level and place by place, with those of the training samples (see `flowexpr.typicality`).
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+
+        Returns
+        -------
+        typicality : ndarray of shape (n,)
+            Between 0 and 1; higher is more typical. About the share of training samples that look less typical than
+            this one to a reference that has not seen their people, so that for samples like the training samples, of
+            new people, it is roughly uniform: 5 % of them are below 0.05.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted, or was loaded from a file without what training samples look like.
+        """
+        rows = self._rows(X)
+        check_is_fitted(
+            self,
+            "typicality_reference_",
+            msg="this %(name)s came from a file that does not tell what is typical. Fit it again and save it anew.",
+        )
+        return self.typicality_reference_.typicality(self._predictor().views(rows))
 
     def encode(self, X: ArrayLike, y: Any = None) -> Bunch:
         """Return every latent of the samples, by name.
@@ -485,7 +533,8 @@ class FlowExpressionClassifier(
     def morph(self, X: ArrayLike, to: Any, from_: Any = None, *, strength: float = 1.0) -> NDArray[Any]:
         """Move samples towards a class by latent averages, keeping what else is in them.
 
-        Every latent z of a sample becomes z + strength * (mean z of class `to` - mean z of class `from_`).
+        Every latent z of a sample becomes z + strength * (mean z of class `to` - mean z of class `from_`), the means
+        being `class_latents_`, of the training samples that the model is surest of.
 
         Parameters
         ----------
@@ -494,7 +543,9 @@ class FlowExpressionClassifier(
         to : label or array-like of shape (n,)
             The class to move to.
         from_ : label or array-like of shape (n,), default=None
-            The class to move away from; None is the average of all classes but `to`, as in the paper.
+            The class to move away from, such as "neutral" where the model knows it: it then starts where the sample
+            is. None is the average of all classes but `to`, as in the paper, and needs no neutral class; it serves
+            from any expression, and takes less far than from a class that the sample shows.
         strength : float, default=1.0
             How far; 0 gives the quantised samples back.
 
@@ -516,6 +567,57 @@ class FlowExpressionClassifier(
             moved.append(level + np.float32(strength) * (mean[target] - start))
         predictor = self._predictor(exact=moved[0].dtype == np.float64)
         return self._shaped(predictor.decode(moved))
+
+    def oversample(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n_per_class: int | None = None,
+        temperature: float = 0.8,
+        random_state: Any = None,
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Add generated samples of the rare classes, drawn around the latents of the given ones.
+
+        Everything comes from this fitted flow and from X: inside cross-validation, fit the flow on a training fold and
+        pass that fold, and nothing of the test fold can enter.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Training samples, some of every class.
+        y : array-like of shape (n,)
+            Their labels.
+        n_per_class : int, default=None
+            Fill every class up to so many samples; None is as many as the most frequent class has.
+        temperature : float, default=0.8
+            Scale of the deviations from the mean latents of a class; smaller is more typical and less varied.
+        random_state : int, RandomState instance or None, default=None
+            Source of the draws; None uses the estimator's.
+
+        Returns
+        -------
+        X : ndarray
+            The samples given, then the generated ones, which are quantised to `n_bits`.
+        y : ndarray
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            If a label is unknown, or a class has no sample.
+        """
+        rows = self._rows(X)
+        indices = self._class_indices(np.asarray(y), len(rows))
+        new = missing_labels(indices, len(self.classes_), n_per_class)
+        if not len(new):
+            return self._shaped(rows), self.classes_[indices]
+        random = check_random_state(self.random_state if random_state is None else random_state)
+        measured = choose_measured(indices, random)
+        predictor = self._predictor()
+        fitted = LatentGaussians(predictor.latents(rows[measured], indices[measured]).z, indices[measured])
+        drawn = predictor.decode(fitted.latents(new, fitted.draw_deviations(len(new), temperature, random)))
+        return self._shaped(np.concatenate([rows, drawn])), self.classes_[np.concatenate([indices, new])]
 
     def explain(
         self,

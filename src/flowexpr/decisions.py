@@ -1,4 +1,4 @@
-"""From decision logits to labels and probabilities, for every classifier here."""
+"""From decision logits to labels, probabilities and abstentions, for every classifier here."""
 
 from typing import Any
 
@@ -63,3 +63,49 @@ class LogitClassifierMixin(ClassifierMixin):
             Columns in the order of `classes_`.
         """
         return log_softmax(self._logits(X), axis=1)
+
+    def predict_with_reject(
+        self, X: ArrayLike, *, min_confidence: float | None = None, reject_rate: float | None = None
+    ) -> np.ma.MaskedArray:
+        """Return the most probable labels, masked where the classifier had better abstain.
+
+        The confidence of a prediction is the largest probability of its row. At least one of the two ways to choose
+        what is rejected has to be given; with both, a prediction that fails either is rejected.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+        min_confidence : float, default=None
+            Reject predictions below this confidence, 0 to 1: a rule for one sample at a time. Its meaning depends on
+            how good the probabilities are; see `calibrate`.
+        reject_rate : float, default=None
+            Reject this share of X, 0 to 1: the ``round(reject_rate * n)`` predictions of lowest confidence. It
+            compares the samples of X with each other, so that what happens to one depends on the others.
+
+        Returns
+        -------
+        y : masked array of shape (n,)
+            Labels. ``y.mask`` is True where a prediction was rejected (``y.data`` still holds it);
+            ``y.compressed()`` are the accepted ones.
+
+        Raises
+        ------
+        ValueError
+            If neither is given, or one lies outside 0 to 1.
+        """
+        given = {"min_confidence": min_confidence, "reject_rate": reject_rate}
+        if min_confidence is None and reject_rate is None:
+            raise ValueError(
+                "min_confidence or reject_rate was expected, but both are None. Pass min_confidence=0.8, say, to "
+                "reject what is less sure than that, or reject_rate=0.2 to reject the least sure fifth of X."
+            )
+        for name, value in given.items():
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} was expected to lie within 0..1, but is {value!r}.")
+        probabilities = self.predict_proba(X)
+        confidence = probabilities.max(1)
+        rejected = confidence < (min_confidence or 0)
+        n_rejected = round((reject_rate or 0) * len(confidence))
+        rejected[np.argsort(confidence, kind="stable")[:n_rejected]] = True
+        return np.ma.MaskedArray(self.classes_[probabilities.argmax(1)], mask=rejected)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sklearn
-import torch
-from sklearn.decomposition import PCA
 from sklearn.metrics import ConfusionMatrixDisplay
-from sklearn.utils import Bunch
 
-from flowexpr import FlowExpressionClassifier, __version__
+from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import pca_lda
 from flowexpr.datasets import make_faces
 from flowexpr.display import FacesDisplay, LatentSpaceDisplay, MorphDisplay, TrainingDisplay
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.evaluation import EvaluationResult, evaluate
+from flowexpr.resampling import LatentGaussians
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,6 +161,7 @@ def _cross_validate(faces: _Faces, size: DemoSize, random_state: int) -> Evaluat
         faces.y,
         subject=faces.subject,
         clip=faces.clip,
+        protocols=("random", "subject"),
         n_splits=size.n_splits,
         random_state=random_state,
         progress=True,
@@ -206,10 +203,7 @@ def sample_around(
     temperature: float = 0.8,
     random_state: int | None = None,
 ) -> dict[Any, np.ndarray]:
-    """Draw faces from a Gaussian fitted to the latents of the training faces, the same people for every class.
-
-    `FlowExpressionClassifier.sample` draws from the prior that the flow was trained towards, and the latents match
-    it only after training far longer than a demonstration lasts. This takes the latents as they are instead [1]_.
+    """Draw faces around the latents of the training faces, the same invented people for every class.
 
     Parameters
     ----------
@@ -230,29 +224,15 @@ def sample_around(
     -------
     faces : dict of label to ndarray of shape (n_samples, H, W, C)
         The i-th faces of all classes share their deviation: one invented person with every expression.
-
-    References
-    ----------
-    .. [1] Ghosh et al., "From Variational to Deterministic Autoencoders", 2020 ("ex-post density estimation"),
-       https://arxiv.org/abs/1903.12436
     """
     latents = model.encode(X, y)
     names = sorted(name for name in latents if name not in ("z1_prime", "y"))
-    rows = np.concatenate([latents[name].reshape(len(X), -1) for name in names], axis=1)
-    means = {label: rows[y == label].mean(axis=0) for label in model.classes_}
-    residuals = rows - np.stack([means[label] for label in y])
-    pca = PCA(min(60, *rows.shape), random_state=random_state).fit(residuals)
-    scale = temperature * np.sqrt(pca.explained_variance_)
-    normal = np.random.default_rng(random_state).normal(size=(n_samples, pca.n_components_))
-    deviations = (normal * scale) @ pca.components_
-    ends = np.cumsum([np.prod(latents[name].shape[1:]) for name in names])
+    fitted = LatentGaussians([latents[name] for name in names], np.searchsorted(model.classes_, y))
+    deviations = fitted.draw_deviations(n_samples, temperature, np.random.RandomState(random_state))
     faces = {}
-    for label, mean in means.items():
-        parts = np.split((mean + deviations).astype(np.float32), ends[:-1], axis=1)
-        shaped = {
-            name: part.reshape(n_samples, *latents[name].shape[1:]) for name, part in zip(names, parts, strict=True)
-        }
-        faces[label] = model.decode(Bunch(**shaped))
+    for i, label in enumerate(model.classes_):
+        levels = fitted.latents(np.full(n_samples, i), deviations)
+        faces[label] = model.decode(dict(zip(names, levels, strict=True)))
     return faces
 
 
@@ -303,14 +283,8 @@ def _results(result: EvaluationResult, size: DemoSize, seconds: float) -> dict[s
         "seconds": round(seconds, 1),
         "size": asdict(size),
         "n_parameters": int(model.n_parameters_),
-        "versions": {
-            "flowexpr": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "scikit-learn": sklearn.__version__,
-            "numpy": np.__version__,
-        },
-        **json.loads(result.to_json()),
+        "versions": result.settings["versions"],
+        **json.loads(result.to_json(predictions=False)),
     }
 
 

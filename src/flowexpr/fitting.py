@@ -31,6 +31,7 @@ from flowexpr.training.checkpoint import Checkpoint, describe_function, fingerpr
 from flowexpr.training.data import TrainingData
 from flowexpr.training.loop import Plan, Trainer
 from flowexpr.training.objective import UNLABELLED, Objective
+from flowexpr.typicality import MOST_SAMPLES, N_FOLDS, TypicalityReference
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -55,7 +56,7 @@ MOST_FEATURES = 1000
 """Features of a vector above which fit warns."""
 
 SAMPLES_PER_CLASS_MEAN = 256
-"""Training samples of a class whose latents are averaged for morphs, at most."""
+"""Training samples of a class, at most, of which the surest half is averaged for morphs."""
 
 
 def run_fit(
@@ -99,7 +100,7 @@ def run_fit(
     estimator.seed_ = seed
     training, held_out = hold_out(estimator, rows, y, groups)
     estimator.module_ = _initial_module(estimator, previous)
-    _train(estimator, training, held_out, checkpoint, X, labels)
+    _train(estimator, training, held_out, checkpoint, X, labels, groups)
     if checkpoint is not None:
         persistence.save(estimator, checkpoint.result_file)
         checkpoint.finish()
@@ -353,6 +354,7 @@ def _train(
     checkpoint: Checkpoint | None,
     X: Any,
     labels: NDArray[Any],
+    groups: NDArray[Any] | None,
 ) -> None:
     trainer: Trainer
 
@@ -373,9 +375,9 @@ def _train(
     try:
         trainer.run()
     except KeyboardInterrupt:
-        _finish(estimator, trainer)
+        _finish(estimator, trainer, groups)
         raise
-    _finish(estimator, trainer)
+    _finish(estimator, trainer, groups)
     callbacks.end()
 
 
@@ -385,15 +387,17 @@ def _history(estimator: "FlowExpressionClassifier", trainer: Trainer) -> list[di
     return [row | how for row in trainer.history]
 
 
-def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer) -> None:
-    """Set what is computed with the trained weights: the class means of the latents, and the temperature."""
+def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDArray[Any] | None) -> None:
+    """Set what is computed with the trained weights: means of the latents, what is typical, and the temperature."""
     estimator.history_ = _history(estimator, trainer)
     estimator.module_.eval()
     _set_class_latents(estimator, trainer.data, trainer.step)
+    _set_typicality(estimator, trainer.data, groups, trainer.step)
     held_out = trainer.validation
     if estimator.calibrate and held_out is not None:
         logits = estimator._predictor().decision_logits(held_out.rows[held_out.indices]) - estimator.log_prior_
-        estimator.temperature_ = fit_temperature(logits, estimator.log_prior_, held_out.y[held_out.indices])
+        people = None if groups is None else groups[held_out.indices]
+        estimator.temperature_ = fit_temperature(logits, estimator.log_prior_, held_out.y[held_out.indices], people)
     estimator.n_steps_ = trainer.step
 
 
@@ -442,6 +446,21 @@ def _set_class_latents(estimator: "FlowExpressionClassifier", training: Training
         members = training.indices[training.y[training.indices] == label]
         if len(members) > n_most:
             members = np.sort(random.choice(members, n_most, replace=False))
-        own_class = np.full(len(members), label)
-        means.append([level.mean(0) for level in predictor.latents(training.rows[members], own_class).z])
+        z = predictor.latents(training.rows[members], np.full(len(members), label)).z
+        # The half that the model is surest of: a clip begins and ends with hardly any expression, and a mean over all
+        # of its frames would take a morph to half an expression only.
+        surest = np.argsort(-predictor.margins(z[0], label), kind="stable")[: -(-len(members) // 2)]
+        means.append([level[surest].mean(0) for level in z])
     estimator.class_latents_ = [np.stack(level) for level in zip(*means, strict=True)]
+
+
+def _set_typicality(
+    estimator: "FlowExpressionClassifier", training: TrainingData, groups: NDArray[Any] | None, n_steps: int
+) -> None:
+    n_seen = max(N_FOLDS, n_steps * estimator.batch_size_)
+    chosen = training.indices
+    if len(chosen) > min(MOST_SAMPLES, n_seen):
+        random = np.random.default_rng(estimator.seed_)
+        chosen = np.sort(random.choice(chosen, min(MOST_SAMPLES, n_seen), replace=False))
+    views = estimator._predictor().views(training.rows[chosen])
+    estimator.typicality_reference_ = TypicalityReference.of(views, None if groups is None else groups[chosen])

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from flowexpr.flows.model import ClassLogProb, FlowModel
 from flowexpr.signals import ImageSignal, Signal
@@ -19,6 +20,12 @@ from flowexpr.signals import ImageSignal, Signal
 ACTIVATION_BYTES = 2**24
 """Bytes of the widest activation of a batch, at most: enough to keep the processor busy, little to hold, and little
 enough for freed memory to be used again instead of being asked of the system anew."""
+
+MAP_SIDE = 16
+"""Places along a side of a map of energy, at most."""
+
+SMALLEST_ENERGY = 1e-6
+"""Added before a logarithm of energy, whose mean is 1."""
 
 
 class Latents(NamedTuple):
@@ -92,6 +99,33 @@ class Predictor:
         """Return, up to a constant a row, mean over views of log p(x | y = i) / temperature + log prior."""
         return np.concatenate([self._logits(x) for x in self.batches(rows)])
 
+    def views(self, rows: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+        """Return what `TypicalityReference` compares of the rows, one array (n, d) a view.
+
+        Returns
+        -------
+        views : dict of str to ndarray
+            "levels", the parts of log p(x) and the energy of every latent; "z1"; and for every other latent, such as
+            "z2", the log of its energy at each place, in units of its prior.
+        """
+        batches = [self._views(x) for x in self.batches(rows)]
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+    @torch.inference_mode()
+    def _views(self, x: Tensor) -> dict[str, NDArray[np.float64]]:
+        latents = self.model.backbone(x)
+        log_prior = torch.from_numpy(self.log_prior).to(self.device)
+        by_class = self.model.head.log_prob_of_all_classes(latents.z[0]).double()
+        energy = [normal.square().double() for normal in latents.normal]
+        levels = [*latents.log_dets, *latents.log_priors, *(e.flatten(1).sum(1) for e in energy)]
+        views = {
+            "levels": torch.stack([*levels, torch.logsumexp(by_class + log_prior, 1)], 1),
+            "z1": latents.z[0].flatten(1),
+        }
+        for i, e in enumerate(energy):
+            views[f"z{i + 2}"] = (_at_most(e.mean(1), MAP_SIDE) + SMALLEST_ENERGY).log().flatten(1)
+        return {name: view.double().cpu().numpy() for name, view in views.items()}
+
     def latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> Latents:
         """Return every latent; z'1 under the class indices y, or under the predicted class."""
         parts: list[Latents] = []
@@ -134,6 +168,12 @@ class Predictor:
         return self.signal.to_rows(self.signal.to_model(rows))
 
     @torch.inference_mode()
+    def margins(self, z1: NDArray[Any], label: int) -> NDArray[np.float64]:
+        """Return by how many nats the class index `label` is likelier for z1 (n, ...) than the next one, (n,)."""
+        by_class = self.model.head.log_prob_of_all_classes(self._to_tensor(z1)).double().cpu().numpy()
+        return by_class[:, label] - np.delete(by_class, label, axis=1).max(axis=1, initial=-np.inf)
+
+    @torch.inference_mode()
     def z1_from_prime(self, z1_prime: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.floating]:
         """Undo the head: z1 from z'1 and the class indices y."""
         return _to_array(self.model.head.inverse(self._to_tensor(z1_prime), torch.from_numpy(y).to(self.device)))
@@ -174,16 +214,16 @@ class Predictor:
         log_prob: ClassLogProb = self.model(x)
         return log_prob.shared.double().cpu().numpy(), log_prob.by_class.double().cpu().numpy()
 
-    def views(self, x: Tensor) -> Tensor:
+    def with_mirror(self, x: Tensor) -> Tensor:
         """Return what decisions average over: x (n, ...), followed by its mirror images where `mirror` is on."""
         return torch.cat([x, self.signal.mirror(x)]) if self.mirror else x
 
     def _logits(self, x: Tensor) -> NDArray[np.float64]:
-        return self.mean_over_views(self._by_class(self.views(x))[1], len(x))
+        return self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x))
 
     @torch.inference_mode()
     def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
-        z = self.model.encode(self.views(x) if y is None else x)
+        z = self.model.encode(self.with_mirror(x) if y is None else x)
         if y is None:
             by_class = self.model.head.log_prob_of_all_classes(z[0]).double().cpu().numpy()
             y = self.mean_over_views(by_class, len(x)).argmax(1)
@@ -205,3 +245,9 @@ def _to_array(latent: Tensor) -> NDArray[np.floating]:
     if latent.ndim == 4:
         latent = latent.permute(0, 2, 3, 1)
     return latent.cpu().contiguous().numpy()
+
+
+def _at_most(maps: Tensor, side: int) -> Tensor:
+    """Average maps (n, H, W) over neighbours, so that they have `side` places along a side at most."""
+    height, width = maps.shape[1:]
+    return F.adaptive_avg_pool2d(maps[:, None], (min(height, side), min(width, side)))[:, 0]

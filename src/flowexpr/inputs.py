@@ -2,14 +2,16 @@
 
 import math
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import column_or_1d, validate_data
 
 __all__ = [
+    "FitInput",
     "as_array",
     "as_rows",
     "check_groups",
@@ -19,6 +21,7 @@ __all__ = [
     "find_input_range",
     "image_shape_of",
     "mark_unlabelled",
+    "read_fit_input",
     "split_labels",
 ]
 
@@ -31,6 +34,52 @@ FEWEST_LEVELS = 4
 
 ROUNDING = 1e-3
 """How far a pixel may lie outside its range by rounding; it is clipped."""
+
+
+class FitInput(NamedTuple):
+    """What was passed to `fit`, validated.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Samples, flattened.
+    labels : ndarray of shape (n,)
+        Labels as they came.
+    groups : ndarray of shape (n,) or None
+        The person of every sample.
+    image_shape : tuple (H, W, C) or None
+        Shape of an image; None for vectors.
+    sample_shape : tuple
+        Shape of one sample as it came.
+    """
+
+    rows: NDArray[Any]
+    labels: NDArray[Any]
+    groups: NDArray[Any] | None
+    image_shape: tuple[int, int, int] | None
+    sample_shape: tuple[int, ...]
+
+
+def read_fit_input(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    groups: ArrayLike | None,
+    image_shape: tuple[int, ...] | None,
+) -> FitInput:
+    """Validate what was passed to `fit`, for an estimator whose number and names of features are set.
+
+    Raises
+    ------
+    ValueError
+        If X, y or groups is not what it must be.
+    """
+    given_shape = np.shape(as_array(X))
+    shape = image_shape_of(given_shape, image_shape)
+    check_lengths(given_shape, y)
+    people = check_groups(given_shape, groups)
+    rows, labels = validate_data(estimator, as_rows(X), y, dtype="numeric")
+    return FitInput(rows, labels, people, shape, given_shape[1:])
 
 
 def image_shape_of(shape: tuple[int, ...], image_shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:

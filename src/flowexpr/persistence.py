@@ -14,6 +14,7 @@ from flowexpr.exceptions import ModelFileError
 from flowexpr.parameters import resolve_device
 from flowexpr.signals import signal_from_state
 from flowexpr.storage import read_tensors, write_tensors
+from flowexpr.typicality import TypicalityReference
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -56,6 +57,9 @@ def save(estimator: "FlowExpressionClassifier", path: str | os.PathLike[str]) ->
     """Write a fitted estimator to one file, atomically (see `FlowExpressionClassifier.save`)."""
     tensors = {f"module.{name}": t for name, t in estimator.module_.state_dict().items()}
     tensors |= {f"class_latents.{i}": torch.from_numpy(z) for i, z in enumerate(estimator.class_latents_)}
+    if hasattr(estimator, "typicality_reference_"):
+        reference = estimator.typicality_reference_.to_arrays()
+        tensors |= {f"typicality.{name}": torch.from_numpy(array) for name, array in reference.items()}
     tensors["log_prior"] = torch.from_numpy(estimator.log_prior_)
     write_tensors(path, tensors, _describe(estimator))
 
@@ -193,6 +197,10 @@ def _restore(
     estimator.log_prior_ = tensors.pop("log_prior").numpy()
     n_latents = sum(name.startswith("class_latents.") for name in tensors)
     estimator.class_latents_ = [tensors.pop(f"class_latents.{i}").numpy() for i in range(n_latents)]
+    names = [name for name in tensors if name.startswith("typicality.")]
+    reference = {name.removeprefix("typicality."): tensors.pop(name).numpy() for name in names}
+    if reference:  # files of the first versions hold none
+        estimator.typicality_reference_ = TypicalityReference.from_arrays(reference)
     estimator.device_ = str(resolve_device(estimator.device))
     estimator._build_module()
     estimator.module_.load_state_dict({name.removeprefix("module."): t for name, t in tensors.items()})

@@ -31,13 +31,25 @@ def test_all_protocols_that_the_names_allow(folder, tmp_path, capsys):
     assert main([*arguments, *TINY]) == 0
     text = capsys.readouterr().out
     assert "16 images of 16 x 16 pixels, grey, 4 subjects, 8 clips" in text
-    assert "share of each expression that the flow recognised" in text
+    assert "share of each expression that was recognised" in text
     assert "MiB of memory at most" in text
     scores = json.loads(out.read_text())
     assert {(row["protocol"], row["estimator"]) for row in scores["summary"]} == {
         (protocol, estimator) for protocol in ("random", "clip", "subject") for estimator in ("linear", "flow")
     }
     assert all(row["accuracy"] == 1 for row in scores["summary"] if row["estimator"] == "linear")
+
+
+def test_the_cnn_on_the_same_folds_one_subject_out_and_resumed(folder, tmp_path, capsys):
+    out, kept = tmp_path / "scores.json", tmp_path / "kept"
+    arguments = ["evaluate", str(folder), "--subject", r"^(P\d)", "--protocols", "loso", "--max-folds", "2"]
+    arguments += ["--estimators", "cnn,flow", "--checkpoint-dir", str(kept), "-o", str(out)]
+    assert main([*arguments, *TINY]) == 0
+    first = out.read_text()
+    assert "loso: flow - cnn" in capsys.readouterr().out
+    assert main([*arguments, *TINY]) == 0
+    assert "4 of 4 fits were done before" in capsys.readouterr().err
+    assert out.read_text() == first
 
 
 def test_without_subjects_the_number_is_put_in_its_place(folder, capsys):
@@ -60,6 +72,7 @@ def test_no_more_folds_than_subjects(folder, capsys):
         (["--protocols", "people"], "protocols should be a sequence of"),
         (["-o", "/dev/null/all.json"], "-o /dev/null/all.json cannot be written in /dev/null"),
         (["-o", "."], "-o . was expected to be a file, but is a folder"),
+        (["--estimators", "svm"], "--estimators should name some of linear, cnn, flow, but 'svm' is none of them"),
         (["--folds", "1"], "--folds 1 was expected to be at least 2"),
     ],
 )

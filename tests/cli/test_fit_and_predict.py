@@ -42,7 +42,7 @@ def test_model_is_saved_with_how_images_were_prepared(model, folder):
     loaded = flowexpr.load(model)
     assert loaded.classes_.tolist() == ["anger", "joy"]
     assert loaded.image_shape_ == (16, 16, 3)
-    assert loaded.preprocessing_ == {"image_size": [16, 16], "grey": False, "crop": None}
+    assert loaded.preprocessing_ == {"image_size": [16, 16], "grey": False, "crop": None, "margin": 0.05}
     assert loaded.n_flows == 1
     assert loaded.random_state == 0
 
@@ -92,7 +92,7 @@ def test_every_input_has_a_row_whatever_it_is(model, folder, tmp_path, capsys):
     assert [bool(row["predicted"]) for row in rows] == [False, True, False, False, True]
     assert [bool(row["error"]) for row in rows] == [True, False, True, True, False]
     assert rows[2]["error"] == "no such file"
-    assert "3 of 5 files have no prediction" in capsys.readouterr().err
+    assert "3 of 5 rows have no prediction" in capsys.readouterr().err
 
 
 def test_status_is_1_where_nothing_could_be_read(model, tmp_path, capsys):
@@ -171,7 +171,12 @@ def test_data_options_reach_the_reader(folder, tmp_path):
     assert main(["fit", str(folder), "-o", str(tmp_path / "m"), *options, *TINY]) == 0
     loaded = flowexpr.load(tmp_path / "m")
     assert loaded.image_shape_ == (12, 8, 1)
-    assert loaded.preprocessing_ == {"image_size": [12, 8], "grey": True, "crop": [0.0, 0.0, 0.5, 1.0]}
+    assert loaded.preprocessing_ == {
+        "image_size": [12, 8],
+        "grey": True,
+        "crop": [0.0, 0.0, 0.5, 1.0],
+        "margin": 0.05,
+    }
 
 
 def test_unreadable_files_can_be_left_out(folder, tmp_path, capsys):

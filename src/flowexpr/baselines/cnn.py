@@ -13,16 +13,7 @@ from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.fitting import class_weights, hold_out, plan_of
-from flowexpr.inputs import (
-    as_array,
-    as_rows,
-    check_groups,
-    check_lengths,
-    check_pixels,
-    find_input_range,
-    image_shape_of,
-    split_labels,
-)
+from flowexpr.inputs import as_rows, check_pixels, find_input_range, read_fit_input, split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device
 from flowexpr.signals import ImageSignal
 from flowexpr.training.loop import Trainer
@@ -171,7 +162,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         y : array-like of shape (n,)
             Labels.
         groups : array-like of shape (n,), default=None
-            The subject of every row. Used only to hold out whole subjects for validation and calibration.
+            The subject of every row. Used to hold out whole subjects for validation and calibration.
 
         Returns
         -------
@@ -184,24 +175,22 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             If X, y, groups or a parameter is not what it must be; before any training.
         """
         check_parameters(self.get_params(deep=False))
-        given_shape = np.shape(as_array(X))
-        image_shape = image_shape_of(given_shape, self.image_shape)
-        if image_shape is None:
+        given = read_fit_input(self, X, y, groups, self.image_shape)
+        if given.image_shape is None:
             raise ValueError(
-                f"images were expected, but X has shape {given_shape}. Pass X of shape (n, H, W[, C]), or image_shape."
+                f"images were expected, but X has shape {given.rows.shape}. Pass X of shape (n, H, W[, C]), or "
+                "image_shape."
             )
-        check_lengths(given_shape, y)
-        subjects = check_groups(given_shape, groups)
-        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
-        self.image_shape_ = image_shape
-        self.classes_, indices = split_labels(labels, None)
+        rows = given.rows
+        self.image_shape_ = given.image_shape
+        self.classes_, indices = split_labels(given.labels, None)
         self.input_range_ = find_input_range(rows, N_BITS)
-        self.signal_ = ImageSignal(image_shape, self.input_range_, N_BITS, rows.dtype.name)
+        self.signal_ = ImageSignal(self.image_shape_, self.input_range_, N_BITS, rows.dtype.name)
         self.device_ = str(resolve_device(self.device))
         self.batch_size_ = resolve_batch_size(self.batch_size, len(rows))
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         with torch.inference_mode(False), torch.enable_grad():
-            self._train(rows, indices, subjects)
+            self._train(rows, indices, given.groups)
         return self
 
     def _train(self, rows: NDArray[Any], y: NDArray[np.int64], groups: NDArray[Any] | None) -> None:
@@ -221,7 +210,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if self.calibrate and held_out is not None:
             logits = self._mean_logits(rows[held_out.indices])
             even = np.zeros(len(self.classes_))
-            self.temperature_ = fit_temperature(logits, even, y[held_out.indices])
+            people = None if groups is None else groups[held_out.indices]
+            self.temperature_ = fit_temperature(logits, even, y[held_out.indices], people)
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return the deep features, what the first dense layer puts out.

@@ -18,7 +18,7 @@ from flowexpr.parameters import resolve_device, resolve_precision
 
 __all__ = ["add_parser"]
 
-EXTRAS = ("plot", "faces")
+EXTRAS = ("plot", "faces", "tsne", "video", "opencv")
 """The extras that users install; the others are for work on flowexpr itself."""
 
 
@@ -38,6 +38,8 @@ def _run(options: argparse.Namespace) -> int:
     print("optional")
     for extra in EXTRAS:
         for name in extras[extra]:
+            if name == "flowexpr":  # an extra that builds on another
+                continue
             print(f"  {name:<14} {_installed(name) or f'missing: pip install {_quoted(extra)}'}")
     print("\nwould be used")
     print(f"  {'device':<14} {_describe(device)}")

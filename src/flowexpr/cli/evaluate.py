@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from flowexpr.baselines import pca_lda
+from flowexpr.baselines import CNNExpressionClassifier, pca_lda
 from flowexpr.cli.options import (
     add_data_options,
     add_model_options,
@@ -19,8 +19,8 @@ from flowexpr.cli.options import (
     peak_memory,
     read_faces,
 )
+from flowexpr.cli.report import add_report_options, first_model, write_report
 from flowexpr.evaluation import EvaluationResult, evaluate
-from flowexpr.evaluation.protocols import PROTOCOLS
 
 __all__ = ["add_parser"]
 
@@ -29,7 +29,8 @@ DETAILS = r"""examples:
   flowexpr evaluate jaffe --label '\.([A-Z]{2})\d' --subject '^([A-Z]{2})' --crop face --folds 10 -o jaffe.json
 
 The flow and a linear baseline (PCA + LDA) stand on identical folds. Only the folds by subject say how well somebody
-new is recognised. It trains once a fold and protocol.
+new is recognised. It trains once a fold and protocol; with --checkpoint-dir, a killed command that is run again goes on
+from the folds that are done.
 """
 
 
@@ -43,8 +44,21 @@ def add_parser(commands: Any) -> None:
         "--protocols",
         metavar="A,B",
         type=lambda text: [name.strip() for name in text.split(",")],
-        help="of random, clip, subject; default: all that the names of the files allow",
+        help="of random, clip, subject, loso (leave one subject out: trains once a subject); default: the first three, "
+        "as far as the names of the files allow",
     )
+    parser.add_argument(
+        "--estimators",
+        metavar="A,B",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        default=["linear", "flow"],
+        help="of linear (PCA + LDA), cnn (the paper's), flow; default linear,flow",
+    )
+    parser.add_argument(
+        "--report", metavar="HTML", help="write a page of all of it there, which opens offline, with a map and morphs"
+    )
+    add_report_options(parser)
+    parser.add_argument("--jobs", type=int, metavar="N", help="fits at the same time, one thread each; -1: one a core")
     add_data_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=_run)
@@ -54,36 +68,55 @@ def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     if options.output:
         check_writable(options.output)
-    classifier = build_classifier(options, verbose=int(sys.stderr.isatty()))
+    if options.report:
+        check_writable(options.report, "--report")
+    elif options.embed_faces or options.title:
+        raise ValueError("--embed-faces and --title are of the page. Pass --report FILE.html with them.")
+    estimators = _estimators(options)
     faces = read_faces(options)
     print(describe_faces(faces), flush=True)
-    result = evaluate(
-        {"linear": pca_lda(random_state=options.random_state), "flow": classifier},
-        faces.images,
-        faces.target_names[faces.target],
-        subject=faces.subject,
-        clip=faces.clip,
-        protocols=options.protocols or _possible_protocols(faces),
-        n_splits=_n_splits(options.folds, faces),
-        random_state=options.random_state,
-        max_folds=options.max_folds,
-        progress=True,
-    )
-    print(f"\n{result.to_text()}\n\n{_recalls(result)}\n\n{peak_memory(began)}")
-    if options.output:
-        result.to_json(options.output)
-        print(f"wrote {options.output}")
-    return 0
-
-
-def _possible_protocols(faces: Bunch) -> list[str]:
-    possible = {"random": True, "clip": faces.clip is not None, "subject": faces.subject is not None}
     if faces.subject is None:
         print(
             "Without --subject, people stand on both sides of every fold: the accuracy says nothing about new people.",
             file=sys.stderr,
         )
-    return [name for name in PROTOCOLS if possible[name]]
+    result = evaluate(
+        estimators,
+        faces.images,
+        faces.target_names[faces.target],
+        subject=faces.subject,
+        clip=faces.clip,
+        protocols=options.protocols,
+        n_splits=_n_splits(options.folds, faces),
+        random_state=options.random_state,
+        max_folds=options.max_folds,
+        n_jobs=options.jobs,
+        checkpoint_dir=options.checkpoint_dir,
+        progress=True,
+        return_estimators=bool(options.report),
+    )
+    print(f"\n{result.to_text()}\n\n{_comparisons(result)}{_recalls(result)}\n\n{peak_memory(began)}")
+    if options.output:
+        result.to_json(options.output)
+        print(f"wrote {options.output}")
+    if options.report:
+        write_report(result, first_model(result), options.report, options, faces)
+    return 0
+
+
+def _estimators(options: argparse.Namespace) -> dict[str, Any]:
+    """Build the classifiers that are asked for; the CNN trains on the flow's device, for as many epochs."""
+    flow = build_classifier(options, verbose=int(sys.stderr.isatty() and options.jobs in (None, 1)))
+    same = {name: getattr(flow, name) for name in ("max_epochs", "batch_size", "device", "random_state", "verbose")}
+    known = {
+        "linear": pca_lda(random_state=options.random_state),
+        "cnn": CNNExpressionClassifier(**same),
+        "flow": flow,
+    }
+    unknown = [name for name in options.estimators if name not in known]
+    if unknown:
+        raise ValueError(f"--estimators should name some of {', '.join(known)}, but {unknown[0]!r} is none of them.")
+    return {name: known[name] for name in options.estimators}
 
 
 def _n_splits(folds: int, faces: Bunch) -> int:
@@ -97,17 +130,31 @@ def _n_splits(folds: int, faces: Bunch) -> int:
     return folds
 
 
+def _comparisons(result: EvaluationResult) -> str:
+    """Return how the flow compares with every other estimator on new people, a line each."""
+    lines = []
+    for estimator, protocol in result.predictions:
+        if protocol not in ("subject", "loso") or estimator == "flow" or ("flow", protocol) not in result.predictions:
+            continue
+        found = result.compare("flow", estimator, protocol)
+        if found["low"] is not None:
+            interval = f"[{found['low']:+.1%}, {found['high']:+.1%}] over {found['n_subjects']} subjects"
+            test = f"p = {found['p_value']:.2g} (Wilcoxon)"
+            lines.append(f"{protocol}: flow - {estimator} {found['difference']:+.1%} {interval}, {test}")
+    return "\n".join([*lines, "", ""]) if lines else ""
+
+
 def _recalls(result: EvaluationResult) -> str:
-    """Return the share of each expression that the flow recognised, by protocol, as a table."""
+    """Return the share of each expression that was recognised, by protocol and estimator, as a table."""
     names = [str(name) for name in result.classes]
     widths = [max(len(name), 6) for name in names]
-    rows = ["share of each expression that the flow recognised", _row("protocol", names, widths)]
-    for estimator, protocol in result.predictions:
-        if estimator == "flow":
-            recall = np.diag(result.confusion_matrix(estimator, protocol, normalize="true"))
-            rows.append(_row(protocol, [f"{share:.1%}" for share in recall], widths))
+    rows = ["share of each expression that was recognised", _row("protocol", "estimator", names, widths)]
+    for row in result.summary():
+        shares = [f"{row[f'recall_{name}']:.1%}" for name in names]
+        rows.append(_row(row["protocol"], row["estimator"], shares, widths))
     return "\n".join(rows)
 
 
-def _row(name: str, cells: list[str], widths: list[int]) -> str:
-    return "  ".join([name.ljust(8), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))])
+def _row(protocol: str, estimator: str, cells: list[str], widths: list[int]) -> str:
+    aligned = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join([protocol.ljust(8), estimator.ljust(9), *aligned])

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from flowexpr import __version__
-from flowexpr.cli import demo, doctor, evaluate, fit, predict
+from flowexpr.cli import demo, doctor, evaluate, fit, predict, prepare, report
 from flowexpr.exceptions import TrainingDivergedError
 
 __all__ = ["main"]
@@ -16,7 +16,9 @@ Recognise facial expressions with a normalizing flow trained on your own images.
 
   flowexpr doctor                                        what is installed, what would be used
   flowexpr demo                                          everything at once, on faces that are drawn
+  flowexpr prepare RECORDINGS --segments CSV -o FOLDER   cut faces out of videos and photographs
   flowexpr evaluate FOLDER --subject '^(S\\d+)'           how well it does on people it never saw
+  flowexpr report RESULT.json -o report.html             that evaluation as a page
   flowexpr fit FOLDER --subject '^(S\\d+)' -o MODEL       train on all of FOLDER and save
   flowexpr predict MODEL IMAGES... -o out.csv            expressions of new images
 """
@@ -57,6 +59,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowexpr {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, fit, evaluate, predict, doctor):
+    for module in (demo, prepare, fit, evaluate, report, predict, doctor):
         module.add_parser(commands)
     return parser

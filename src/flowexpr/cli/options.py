@@ -19,6 +19,7 @@ from flowexpr.parameters import PAPER, check_parameters, resolve_device
 __all__ = [
     "add_data_options",
     "add_model_options",
+    "add_reading_options",
     "build_classifier",
     "check_writable",
     "command_parser",
@@ -41,13 +42,18 @@ def command_parser(commands: Any, name: str, summary: str, details: str) -> argp
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add the folder, and how files become labelled images."""
-    data = parser.add_argument_group("images")
-    data.add_argument(
+    parser.add_argument(
         "folder",
         metavar="FOLDER",
         help="folder of images in sub-folders named by expression; or a manifest.csv (path,label,subject,clip), "
         "or a folder that holds one",
     )
+    add_reading_options(parser)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add how files become labelled images, whichever option names their folder."""
+    data = parser.add_argument_group("images")
     data.add_argument(
         "--label",
         metavar="REGEX",
@@ -98,18 +104,18 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_writable(output: str) -> None:
+def check_writable(output: str, option: str = "-o") -> None:
     """Make the folder of a file to write; fail before the work is done where it could not be written after it."""
     path = Path(output)
     if path.is_dir():
-        raise ValueError(f"-o {output} was expected to be a file, but is a folder. Pass a file in it.")
+        raise ValueError(f"{option} {output} was expected to be a file, but is a folder. Pass a file in it.")
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         writable = os.access(path if path.exists() else path.absolute().parent, os.W_OK)
     except OSError:
         writable = False
     if not writable:
-        raise ValueError(f"-o {output} cannot be written in {path.absolute().parent}. Pass another place.")
+        raise ValueError(f"{option} {output} cannot be written in {path.absolute().parent}. Pass another place.")
 
 
 def read_faces(options: argparse.Namespace) -> Bunch:

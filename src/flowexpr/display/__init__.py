@@ -7,6 +7,15 @@ import matplotlib; plotting does, and says what to install where it is missing.
 from flowexpr.display.faces import FacesDisplay
 from flowexpr.display.latent import LatentSpaceDisplay
 from flowexpr.display.morph import MorphDisplay
+from flowexpr.display.reliability import ReliabilityDisplay
+from flowexpr.display.timeline import TimelineDisplay
 from flowexpr.display.training import TrainingDisplay
 
-__all__ = ["FacesDisplay", "LatentSpaceDisplay", "MorphDisplay", "TrainingDisplay"]
+__all__ = [
+    "FacesDisplay",
+    "LatentSpaceDisplay",
+    "MorphDisplay",
+    "ReliabilityDisplay",
+    "TimelineDisplay",
+    "TrainingDisplay",
+]

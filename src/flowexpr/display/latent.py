@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 from sklearn.utils import check_consistent_length
 
-from flowexpr.display.axes import COLOURS, MARKERS, panels
+from flowexpr.display.axes import COLOURS, MARKERS, panels, require_matplotlib
+from flowexpr.embedding import METHODS, embed, latents_of
+from flowexpr.evaluation.clusters import cluster_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,6 +36,8 @@ class LatentSpaceDisplay:
         Subjects; None leaves the second panel out.
     method : str, default=""
         How the embedding was made, as written under the map.
+    scores : list of dict or None, default=None
+        What `flowexpr.evaluation.cluster_scores` says of the latents; written above the panels.
 
     Attributes
     ----------
@@ -55,11 +57,20 @@ class LatentSpaceDisplay:
     2
     """
 
-    def __init__(self, embedding: np.ndarray, y: ArrayLike, *, subject: ArrayLike | None = None, method: str = ""):
+    def __init__(
+        self,
+        embedding: np.ndarray,
+        y: ArrayLike,
+        *,
+        subject: ArrayLike | None = None,
+        method: str = "",
+        scores: list[dict[str, Any]] | None = None,
+    ):
         self.embedding = embedding
         self.y = y
         self.subject = subject
         self.method = method
+        self.scores = scores
 
     @classmethod
     def from_estimator(
@@ -69,6 +80,7 @@ class LatentSpaceDisplay:
         y: ArrayLike,
         *,
         subject: ArrayLike | None = None,
+        clip: ArrayLike | None = None,
         method: str = "tsne",
         random_state: int | np.random.RandomState | None = None,
         ax: Axes | Sequence[Axes] | None = None,
@@ -78,17 +90,19 @@ class LatentSpaceDisplay:
         Parameters
         ----------
         estimator : FlowExpressionClassifier
-            A fitted classifier, or any fitted transformer. The flow's latents are those under the *predicted*
-            class: true labels choose colours only.
+            A fitted classifier, or any fitted transformer; of a pipeline, what goes into its last step. The flow's
+            latents are those under the *predicted* class: true labels choose colours only.
         X : array-like of shape (n_samples, ...)
             Images.
         y : array-like of shape (n_samples,)
             Their expressions.
         subject : array-like of shape (n_samples,) or None, default=None
-            Who is seen; adds the second panel.
-        method : {"tsne", "pca"}, default="tsne"
-            t-SNE keeps neighbours together, but its distances between clusters and their sizes mean nothing;
-            PCA keeps the large directions.
+            Who is seen; adds the second panel, and to both how the latents (not their map) cluster.
+        clip : array-like of shape (n_samples,) or None, default=None
+            The recording, whose frames are then not counted as neighbours of each other.
+        method : {"tsne", "umap", "pca"}, default="tsne"
+            t-SNE and UMAP (which needs umap-learn) keep neighbours together, but their distances between clusters
+            and sizes of clusters mean nothing; PCA keeps the large directions.
         random_state : int, RandomState instance or None, default=None
             Seed of the embedding.
         ax : Axes, sequence of Axes or None, default=None
@@ -104,15 +118,66 @@ class LatentSpaceDisplay:
         ValueError
             If `method` is unknown, lengths differ, or there are fewer than 5 images.
         ImportError
-            If matplotlib is not installed.
+            If matplotlib, or umap-learn where it is asked for, is not installed.
         """
         check_consistent_length(X, y, subject)
-        if method not in ("tsne", "pca"):
-            raise ValueError(f'method should be "tsne" or "pca", but is {method!r}.')
-        latents = np.asarray(estimator.transform(X), dtype=np.float32)
-        embedding = _embed(latents, method, random_state)
-        name = {"tsne": "t-SNE", "pca": "principal components"}[method]
-        return cls(embedding, y, subject=subject, method=f"{name} of {latents.shape[1]} latent values").plot(ax)
+        latents = latents_of(estimator, np.asarray(X))
+        embedding = embed(latents, method, random_state)
+        scores = None if subject is None else cluster_scores(latents, y, subject=subject, clip=clip)
+        text = f"{METHODS[method]} of {latents.shape[1]} latent values"
+        return cls(embedding, y, subject=subject, method=text, scores=scores).plot(ax)
+
+    @classmethod
+    def from_estimators(
+        cls,
+        estimators: Mapping[str, Any],
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        subject: ArrayLike | None = None,
+        clip: ArrayLike | None = None,
+        method: str = "tsne",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> dict[str, LatentSpaceDisplay]:
+        """Draw the maps of several estimators in one new figure, a row each: the flow beside the CNN, say.
+
+        Parameters
+        ----------
+        estimators : dict of str to fitted estimator
+            What to draw, and how it is named.
+        X, y, subject, clip, method, random_state
+            As in `from_estimator`.
+
+        Returns
+        -------
+        displays : dict of str to LatentSpaceDisplay
+            The displays, drawn; they share one `figure_`.
+
+        Raises
+        ------
+        ValueError, ImportError
+            As in `from_estimator`.
+        """
+        require_matplotlib("LatentSpaceDisplay.from_estimators")
+        from matplotlib import pyplot as plt
+
+        n_panels = 1 if subject is None else 2
+        figure = plt.figure(figsize=(6.0 * n_panels, 5.9 * len(estimators)), layout="constrained")
+        parts = figure.subfigures(len(estimators), 1, squeeze=False).ravel()
+        displays = {}
+        for part, (name, estimator) in zip(parts, estimators.items(), strict=True):
+            part.suptitle(name, fontsize="x-large")
+            displays[name] = cls.from_estimator(
+                estimator,
+                X,
+                y,
+                subject=subject,
+                clip=clip,
+                method=method,
+                random_state=random_state,
+                ax=part.add_subplot(),
+            )
+        return displays
 
     def plot(self, ax: Axes | Sequence[Axes] | None = None) -> LatentSpaceDisplay:
         """Draw the map.
@@ -134,10 +199,10 @@ class LatentSpaceDisplay:
         """
         n_panels = 1 if self.subject is None else 2
         self.ax_ = panels("LatentSpaceDisplay.plot", ax, (1, n_panels), (6.0 * n_panels, 5.6))
-        self.figure_ = self.ax_[0].figure
+        self.figure_ = self.ax_[0].figure.figure  # of a subfigure, the whole
         expressions = np.asarray(self.y)
         self._scatter(self.ax_[0], expressions)
-        self.ax_[0].set_title("by expression")
+        self.ax_[0].set_title(self._title("expression", "expression within subject"))
         n_classes = len(np.unique(expressions))
         self.ax_[0].legend(
             loc="upper center",
@@ -150,11 +215,23 @@ class LatentSpaceDisplay:
             subjects = np.asarray(self.subject)
             self._scatter(self.ax_[1], subjects)
             self._name_groups(self.ax_[1], subjects)
-            self.ax_[1].set_title("by subject")
+            self.ax_[1].set_title(self._title("subject"))
         for panel in self.ax_:
             panel.set(xticks=[], yticks=[], xlabel=self.method)
+            panel.title.set_fontsize("medium")
             panel.spines[:].set_color("0.8")
         return self
+
+    def _title(self, *groups: str) -> str:
+        """Name a panel and, where they are known, write the scores of its groups."""
+        lines = [f"by {groups[0]}"]
+        for row in self.scores or []:
+            if row["groups"] in groups and row["purity"] is not None:
+                of = "" if row["groups"] == groups[0] else "within subjects: "
+                lines.append(f"{of}neighbour alike {row['purity']:.0%} (chance {row['chance']:.0%})")
+                if row["silhouette"] is not None:
+                    lines[-1] += f", silhouette {row['silhouette']:.2f}"
+        return "\n".join(lines)
 
     def _scatter(self, panel: Axes, groups: np.ndarray) -> None:
         for i, name in enumerate(np.unique(groups)):
@@ -186,15 +263,3 @@ class LatentSpaceDisplay:
                 fontweight="bold",
                 path_effects=[withStroke(linewidth=2.5, foreground="white")],
             )
-
-
-def _embed(latents: np.ndarray, method: str, random_state: int | np.random.RandomState | None) -> np.ndarray:
-    if len(latents) < 5:
-        raise ValueError(f"A map needs at least 5 images, but X has {len(latents)}.")
-    n_components = 2 if method == "pca" else min(50, *latents.shape)
-    components = PCA(n_components, random_state=random_state).fit_transform(latents)
-    if method == "pca":
-        return components
-    # The usual 50 components before t-SNE: noise goes, neighbours stay. Perplexity counts neighbours.
-    perplexity = min(30.0, (len(latents) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca", random_state=random_state).fit_transform(components)

@@ -119,6 +119,59 @@ class MorphDisplay:
         start_name = "start" if from_ is None else str(from_)
         return cls(X.reshape(shape), morphs, names=names, start_name=start_name).plot(ax)
 
+    @classmethod
+    def along_strength(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        to: Any,
+        *,
+        from_: Any = None,
+        strengths: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5),
+        names: Sequence[Any] | None = None,
+        ax: Axes | None = None,
+    ) -> MorphDisplay:
+        """Morph faces to one expression, further and further, and draw them: a column a strength.
+
+        Parameters
+        ----------
+        estimator : FlowExpressionClassifier
+            A classifier fitted on images.
+        X : array-like of shape (n_samples, ...)
+            Faces to start from, of the shape the classifier was fitted on.
+        to : label
+            The expression.
+        from_ : label or None, default=None
+            As in `from_estimator`.
+        strengths : sequence of float, default=(0, 0.25, ..., 1.5)
+            How much of the difference of averages is added; above 1 it is exaggerated.
+        names : sequence or None, default=None
+            Written beside the rows.
+        ax : Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : MorphDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ImportError
+            If matplotlib is not installed.
+        """
+        check_is_fitted(estimator)
+        X = np.asarray(X)
+        shape = (len(X), *estimator.image_shape_)
+        morphs = {
+            f"{to} {strength:g}": np.asarray(estimator.morph(X, to, from_=from_, strength=strength)).reshape(shape)
+            for strength in strengths
+        }
+        start_name = "start" if from_ is None else str(from_)
+        return cls(X.reshape(shape), morphs, names=names, start_name=start_name).plot(ax)
+
     def plot(self, ax: Axes | None = None) -> MorphDisplay:
         """Draw the sheet.
 

@@ -5,8 +5,18 @@ says how well a classifier recognises *these people in these clips*. Folds group
 does on somebody new. Both are reported beside each other.
 """
 
+from flowexpr.evaluation.clusters import cluster_scores
+from flowexpr.evaluation.latent_table import latent_table
 from flowexpr.evaluation.protocols import LeakageError
 from flowexpr.evaluation.result import EvaluationResult, FoldScore, Predictions
 from flowexpr.evaluation.run import evaluate
 
-__all__ = ["EvaluationResult", "FoldScore", "LeakageError", "Predictions", "evaluate"]
+__all__ = [
+    "EvaluationResult",
+    "FoldScore",
+    "LeakageError",
+    "Predictions",
+    "cluster_scores",
+    "evaluate",
+    "latent_table",
+]

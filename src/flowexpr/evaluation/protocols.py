@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-__all__ = ["PROTOCOLS", "LeakageError", "group_codes", "make_splits"]
+__all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits"]
 
 PROTOCOLS = {
     "random": "random folds over all frames (the paper's): the test people, even their clips, are known",
     "clip": "no clip stands on both sides, but the test people are known from other clips",
     "subject": "no subject stands on both sides: every test person is new",
+    "loso": "leave one subject out: every test person is new, and all the others are trained on",
 }
+GROUPED_BY = {"clip": "clip", "subject": "subject", "loso": "subject"}
+"""What a protocol keeps on one side of a split."""
 
 
 class LeakageError(ValueError):
@@ -39,15 +42,17 @@ def make_splits(
     if protocol == "random":
         splitter = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
         return list(splitter.split(rows, y))
-    if protocol == "clip":
+    splitters = {
         # Clips are often numbered expression by expression: dealt out in order, a fold could hold all of one class.
-        by_class = StratifiedGroupKFold(n_splits, shuffle=True, random_state=random_state)
-        folds = list(by_class.split(rows, y, groups[protocol]))
-    else:
-        folds = list(GroupKFold(n_splits).split(rows, y, groups[protocol]))
+        "clip": StratifiedGroupKFold(n_splits, shuffle=True, random_state=random_state),
+        "subject": GroupKFold(n_splits),
+        "loso": LeaveOneGroupOut(),
+    }
+    kind = GROUPED_BY[protocol]
+    folds = list(splitters[protocol].split(rows, y, groups[kind]))
     _check_classes(protocol, y, folds)
     # Subject-disjoint folds promise disjoint clips too; clip-disjoint folds promise nothing about subjects.
-    promised = ("subject", "clip") if protocol == "subject" else ("clip",)
+    promised = ("subject", "clip") if kind == "subject" else ("clip",)
     for kind in promised:
         if kind in groups:
             _check_disjoint(kind, groups[kind], folds)
@@ -60,7 +65,7 @@ def _check_classes(protocol: str, y: np.ndarray, folds: list[tuple[np.ndarray, n
         if len(present) < 2:
             raise ValueError(
                 f"the protocol {protocol!r} leaves training rows of {present[0]!r} alone in fold {fold}. Pass more "
-                f"{protocol}s of every class, another n_splits, or leave the protocol out."
+                f"{GROUPED_BY[protocol]}s of every class, another n_splits, or leave the protocol out."
             )
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from numbers import Integral
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed, parallel_config
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone
-from sklearn.metrics import accuracy_score, log_loss, recall_score
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import has_fit_parameter
+from tqdm import tqdm
 
-from flowexpr.evaluation.protocols import PROTOCOLS, group_codes, make_splits
-from flowexpr.evaluation.result import EvaluationResult, FoldScore, Predictions
+from flowexpr.evaluation.checkpoint import FitStore
+from flowexpr.evaluation.fit import Fit, Outcome, run_fit
+from flowexpr.evaluation.leakage import LeakCounter
+from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits
+from flowexpr.evaluation.result import EvaluationResult, Predictions
+from flowexpr.persistence import library_versions
 
 __all__ = ["evaluate"]
+
+DEFAULT_PROTOCOLS = ("random", "clip", "subject")
+"""As many of them as the groups allow; "loso" trains once a subject, and so has to be asked for."""
 
 
 def evaluate(
@@ -29,10 +36,12 @@ def evaluate(
     *,
     subject: ArrayLike | None = None,
     clip: ArrayLike | None = None,
-    protocols: Sequence[str] = ("random", "subject"),
+    protocols: Sequence[str] | None = None,
     n_splits: int = 5,
     random_state: int = 0,
     max_folds: int | None = None,
+    n_jobs: int | None = None,
+    checkpoint_dir: str | Path | None = None,
     progress: bool = False,
     return_estimators: bool = False,
 ) -> EvaluationResult:
@@ -50,26 +59,35 @@ def evaluate(
         Labels.
     subject, clip : array-like of shape (n_samples,) or None, default=None
         Who is seen, and in which recording. Clip names need to be unique only within a subject.
-    protocols : sequence of {"random", "clip", "subject"}, default=("random", "subject")
+    protocols : sequence of {"random", "clip", "subject", "loso"} or None, default=None
         "random" is the paper's "uniform folds of the entire dataset": `StratifiedKFold`, shuffled. "clip" is
         `StratifiedGroupKFold`, shuffled, since clips are often numbered class by class. "subject" is
         `GroupKFold` as it stands, without shuffling: its folds are balanced in size and are those of anybody
-        who writes `cv=GroupKFold(n_splits)`, so numbers can be compared.
+        who writes `cv=GroupKFold(n_splits)`, so numbers can be compared. "loso", `LeaveOneGroupOut`, leaves one
+        subject out at a time, and so trains once a subject. None takes the first three, as far as `subject` and
+        `clip` are given.
     n_splits : int, default=5
-        Number of folds.
+        Number of folds, but of "loso".
     random_state : int, default=0
         Seed of the random folds, and of those by clip. The estimators keep their own seeds.
     max_folds : int or None, default=None
         Run only the first folds of every protocol, to save time; scores then come from fewer test rows.
+    n_jobs : int or None, default=None
+        Processes that fit at the same time, one thread each; None is this process alone, -1 one a core.
+    checkpoint_dir : path-like or None, default=None
+        Where every fit is kept as soon as it is done. The same call, made again after a kill, an error or with more
+        folds, estimators or protocols, fits only what is missing; anything else that shapes a fit (data, parameters,
+        versions) makes it another fit. With `return_estimators` the estimators are pickled there: let nobody else
+        write to it.
     progress : bool, default=False
-        Write a line to stderr after every fold.
+        Write a line to stderr after every fit and, in a terminal, show a bar.
     return_estimators : bool, default=False
         Keep the fitted estimators in the result.
 
     Returns
     -------
     result : EvaluationResult
-        Scores, pooled predictions, confusion matrices.
+        Scores, pooled predictions, what the two sides of the splits share, and the tables made of them.
 
     Raises
     ------
@@ -94,92 +112,130 @@ def evaluate(
     X, y = np.asarray(X), np.asarray(y)
     check_consistent_length(X, y, subject, clip)
     groups = group_codes(subject, clip)
+    if protocols is None:
+        protocols = [name for name in DEFAULT_PROTOCOLS if GROUPED_BY.get(name, "none") in {"none", *groups}]
     _check_request(estimators, protocols, groups, n_splits, max_folds)
-    if len(np.unique(y)) < 2:
-        raise ValueError(f"at least two classes were expected, but y has {np.unique(y).tolist()} only.")
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise ValueError(f"at least two classes were expected, but y has {classes.tolist()} only.")
     splits = {name: make_splits(name, y, groups, n_splits, random_state)[:max_folds] for name in protocols}
+    leaks = LeakCounter(X, groups)
     result = EvaluationResult(
-        classes=np.unique(y),
+        classes=classes,
         folds=[],
         predictions={},
-        settings=_settings(protocols, n_splits, random_state, max_folds, len(X), groups),
+        settings={
+            "protocols": list(protocols),
+            "n_splits": int(n_splits),
+            "random_state": random_state,
+            "max_folds": max_folds,
+            "estimators": {name: repr(estimator) for name, estimator in estimators.items()},
+            "n_samples": len(X),
+            "sample_shape": list(X.shape[1:]),
+            **{f"n_{kind}s": int(codes.max()) + 1 for kind, codes in groups.items()},
+            "class_counts": {str(label): int(np.sum(y == label)) for label in classes},
+            "versions": library_versions(),
+            "date": date.today().isoformat(),
+        },
+        leakage={name: leaks.count(folds) for name, folds in splits.items()},
     )
-    run = _Run(result, X, y, groups.get("subject", groups.get("clip")), progress, return_estimators)
-    for protocol, folds in splits.items():
-        for name, estimator in estimators.items():
-            run.cross_validate(name, estimator, protocol, folds)
+    fits = [
+        Fit(name, protocol, fold, estimator, train, test)
+        for protocol, folds in splits.items()
+        for name, estimator in estimators.items()
+        for fold, (train, test) in enumerate(folds)
+    ]
+    fit_groups = groups.get("subject", groups.get("clip"))
+    store = None if checkpoint_dir is None else FitStore(checkpoint_dir, X, y, fit_groups)
+    task = _Task(X, y, fit_groups, classes, store, return_estimators)
+    outcomes = _run_all(fits, task, n_jobs, progress)
+    for protocol in splits:
+        for name in estimators:
+            ours = [outcome for fit, outcome in outcomes if (fit.name, fit.protocol) == (name, protocol)]
+            _add(result, name, protocol, splits[protocol], ours, y, None if subject is None else np.asarray(subject))
     return result
 
 
-@dataclass
-class _Run:
-    """The data of one call of `evaluate`, and where its rows go."""
+@dataclass(frozen=True)
+class _Task:
+    """The data of one call of `evaluate`, and what to do with every fit; travels to the processes."""
 
-    result: EvaluationResult
     X: np.ndarray
     y: np.ndarray
-    fit_groups: np.ndarray | None
-    progress: bool
+    groups: np.ndarray | None
+    classes: np.ndarray
+    store: FitStore | None
     keep: bool
 
-    def cross_validate(
-        self, name: str, estimator: BaseEstimator, protocol: str, folds: list[tuple[np.ndarray, np.ndarray]]
-    ) -> None:
-        probas, kept = [], []
-        for fold, (train, test) in enumerate(folds):
-            fitted, proba, score = self._one_fold(name, estimator, protocol, fold, train, test)
-            probas.append(proba)
-            self.result.folds.append(score)
-            if self.keep:
-                kept.append(fitted)
-            if self.progress:
-                seconds = score.fit_seconds + score.predict_seconds
-                place = f"{protocol} fold {fold + 1} of {len(folds)}, {name}"
-                print(f"{place}: accuracy {score.accuracy:.1%} ({seconds:.1f} s)", file=sys.stderr, flush=True)
-        index = np.concatenate([test for _, test in folds])
-        proba = np.concatenate(probas)
-        self.result.predictions[name, protocol] = Predictions(
-            index=index,
-            fold=np.repeat(np.arange(len(folds)), [len(test) for _, test in folds]),
-            y_true=self.y[index],
-            y_pred=self.result.classes[proba.argmax(axis=1)],
-            proba=proba,
-        )
-        if self.keep:
-            self.result.estimators[name, protocol] = kept
+    def __call__(self, fit: Fit) -> tuple[Fit, Outcome]:
+        try:
+            outcome = run_fit(fit, self.X, self.y, self.groups, self.classes, keep=self.keep)
+        except Exception as error:
+            kept = (
+                "Pass checkpoint_dir to keep the fits that are done before an error."
+                if self.store is None
+                else f"The fits done are kept in {self.store.folder}: the same call goes on from there."
+            )
+            error.add_note(f"This was estimators[{fit.name!r}] in fold {fit.fold} of {fit.protocol!r}. {kept}")
+            raise
+        if self.store is not None:
+            self.store.write(fit, outcome)
+        return fit, outcome
 
-    def _one_fold(
-        self,
-        name: str,
-        estimator: BaseEstimator,
-        protocol: str,
-        fold: int,
-        train: np.ndarray,
-        test: np.ndarray,
-    ) -> tuple[BaseEstimator, np.ndarray, FoldScore]:
-        fitted, fit_params = clone(estimator), {}
-        if self.fit_groups is not None and has_fit_parameter(fitted, "groups"):
-            fit_params["groups"] = self.fit_groups[train]
-        start = time.perf_counter()
-        fitted.fit(self.X[train], self.y[train], **fit_params)
-        middle = time.perf_counter()
-        proba = _aligned_proba(fitted, self.X[test], self.result.classes)
-        end = time.perf_counter()
-        y_true, y_pred = self.y[test], self.result.classes[proba.argmax(axis=1)]
-        score = FoldScore(
-            estimator=name,
-            protocol=protocol,
-            fold=fold,
-            n_train=len(train),
-            n_test=len(test),
-            accuracy=float(accuracy_score(y_true, y_pred)),
-            # Balanced accuracy over the classes that the fold holds; sklearn's own warns where it lacks one.
-            balanced_accuracy=float(recall_score(y_true, y_pred, labels=np.unique(y_true), average="macro")),
-            log_loss=float(log_loss(y_true, proba, labels=self.result.classes)),
-            fit_seconds=middle - start,
-            predict_seconds=end - middle,
-        )
-        return fitted, proba, score
+
+def _run_all(fits: list[Fit], task: _Task, n_jobs: int | None, progress: bool) -> list[tuple[Fit, Outcome]]:
+    """Run the fits that are not kept from an earlier call; return all, in the order of `fits`."""
+    done: dict[int, Outcome] = {}
+    if task.store is not None:
+        read = {i: task.store.read(fit, with_estimator=task.keep) for i, fit in enumerate(fits)}
+        done = {i: outcome for i, outcome in read.items() if outcome is not None}
+    missing = [i for i in range(len(fits)) if i not in done]
+    n_folds = {fit.protocol: fit.fold + 1 for fit in fits}  # the last fold of a protocol comes last
+    bar = tqdm(total=len(fits), initial=len(done), unit="fit", disable=None if progress else True)
+    if progress and done:
+        bar.write(f"{len(done)} of {len(fits)} fits were done before, and are read", file=sys.stderr)
+    # A process a job, and in it one thread: small networks gain little from more.
+    with bar, parallel_config("loky", inner_max_num_threads=1):
+        run = Parallel(n_jobs=n_jobs, return_as="generator")
+        for i, (fit, outcome) in zip(missing, run(delayed(task)(fits[i]) for i in missing), strict=True):
+            done[i] = outcome
+            bar.update()
+            if progress:
+                bar.write(_line(fit, outcome, n_folds[fit.protocol]), file=sys.stderr)
+    return [(fit, done[i]) for i, fit in enumerate(fits)]
+
+
+def _line(fit: Fit, outcome: Outcome, n_folds: int) -> str:
+    score = outcome.score
+    seconds = score.fit_seconds + score.predict_seconds
+    place = f"{fit.protocol} fold {fit.fold + 1} of {n_folds}, {fit.name}"
+    return f"{place}: accuracy {score.accuracy:.1%} ({seconds:.1f} s)"
+
+
+def _add(
+    result: EvaluationResult,
+    name: str,
+    protocol: str,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    outcomes: list[Outcome],
+    y: np.ndarray,
+    subject: np.ndarray | None,
+) -> None:
+    """Put the folds of one estimator under one protocol into the result."""
+    index = np.concatenate([test for _, test in folds])
+    proba = np.concatenate([outcome.proba for outcome in outcomes])
+    result.folds.extend(outcome.score for outcome in outcomes)
+    result.predictions[name, protocol] = Predictions(
+        index=index,
+        fold=np.repeat(np.arange(len(folds)), [len(test) for _, test in folds]),
+        y_true=y[index],
+        y_pred=result.classes[proba.argmax(axis=1)],
+        proba=proba,
+        subject=None if subject is None else subject[index],
+    )
+    kept = [outcome.estimator for outcome in outcomes if outcome.estimator is not None]
+    if kept:
+        result.estimators[name, protocol] = kept
 
 
 def _check_request(
@@ -204,47 +260,21 @@ def _check_request(
     if not isinstance(n_splits, Integral) or n_splits < 2:
         raise ValueError(f"n_splits should be an integer of at least 2, but is {n_splits!r}.")
     for protocol in protocols:
-        if protocol == "random":
+        kind = GROUPED_BY.get(protocol)
+        if kind is None:
             continue
-        if protocol not in groups:
+        if kind not in groups:
             raise ValueError(
-                f"The protocol {protocol!r} needs {protocol}=, one name an image. Pass it, or leave the protocol out."
+                f"The protocol {protocol!r} needs {kind}=, one name an image. Pass it, or leave the protocol out."
             )
-        n_groups = int(groups[protocol].max()) + 1
-        if n_groups < n_splits:
-            if n_groups < 2:
-                raise ValueError(
-                    f"the protocol {protocol!r} needs at least two {protocol}s, but there is one. Pass the {protocol} "
-                    "of every image, or leave the protocol out."
-                )
+        n_groups = int(groups[kind].max()) + 1
+        if n_groups < 2:
             raise ValueError(
-                f"n_splits={n_splits} needs at least as many {protocol}s, but there are {n_groups}. "
+                f"the protocol {protocol!r} needs at least two {kind}s, but there is one. Pass the {kind} "
+                "of every image, or leave the protocol out."
+            )
+        if n_groups < n_splits and protocol != "loso":
+            raise ValueError(
+                f"n_splits={n_splits} needs at least as many {kind}s, but there are {n_groups}. "
                 f"Use n_splits={n_groups} or fewer."
             )
-
-
-def _aligned_proba(fitted: Any, X: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Probabilities in the order of `classes`, 0 for a class that the training fold did not hold."""
-    proba = np.zeros((len(X), len(classes)))
-    proba[:, np.searchsorted(classes, fitted.classes_)] = fitted.predict_proba(X)
-    # Rows in float32 sum to 1 only within its rounding, of which log_loss warns.
-    return proba / proba.sum(axis=1, keepdims=True)
-
-
-def _settings(
-    protocols: Sequence[str],
-    n_splits: int,
-    random_state: int,
-    max_folds: int | None,
-    n_samples: int,
-    groups: dict[str, np.ndarray],
-) -> dict[str, Any]:
-    counts = {f"n_{kind}s": int(codes.max()) + 1 for kind, codes in groups.items()}
-    return {
-        "protocols": list(protocols),
-        "n_splits": n_splits,
-        "random_state": random_state,
-        "max_folds": max_folds,
-        "n_samples": n_samples,
-        **counts,
-    }

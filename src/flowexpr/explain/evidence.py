@@ -76,13 +76,13 @@ class EvidenceModel:
     def logits(self, x: Tensor) -> Tensor:
         """Return the decision logits of x (n, ...): (n, n_classes), nats, up to a constant a row."""
         with torch.inference_mode():
-            by_class = self.model.head.log_prob_of_all_classes(self.model.encode(self.predictor.views(x))[0])
+            by_class = self.model.head.log_prob_of_all_classes(self.model.encode(self.predictor.with_mirror(x))[0])
             mean = by_class.double().view(-1, len(x), by_class.shape[1]).mean(0)
             return mean / self.predictor.temperature + torch.from_numpy(self.predictor.log_prior).to(mean.device)
 
     def evidence(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """Return the evidence for class a against class b (n,), nats, without their priors; x gets a gradient."""
-        z1 = self.model.encode(self.predictor.views(x))[0]
+        z1 = self.model.encode(self.predictor.with_mirror(x))[0]
         n_views = len(z1) // len(x)
         difference = self.model.head.density_terms(z1, a.repeat(n_views)) - self.model.head.density_terms(
             z1, b.repeat(n_views)

@@ -1,4 +1,4 @@
-"""What is known about one decision: the Explanation that `FlowExpressionClassifier.explain` returns for every sample."""
+"""What is known about one decision: the Explanation that `FlowExpressionClassifier.explain` returns for each sample."""
 
 from dataclasses import dataclass
 from typing import Any

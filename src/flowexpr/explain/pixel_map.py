@@ -105,4 +105,5 @@ def _node(model: EvidenceModel, start: list[Tensor], end: list[Tensor], a: Tenso
 
 
 def _trapezoid(nodes: list[_Node]) -> Tensor:
-    return sum(((this.gradient + after.gradient) / 2 * (after.x - this.x) for this, after in pairwise(nodes)))
+    pieces = [(this.gradient + after.gradient) / 2 * (after.x - this.x) for this, after in pairwise(nodes)]
+    return torch.stack(pieces).sum(0)

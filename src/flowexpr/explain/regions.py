@@ -1,4 +1,4 @@
-"""Which pixels are brows, eyes, nose, mouth, cheeks and chin: from landmarks, else from where the average face has them.
+"""Which pixels are brows, eyes, nose, mouth, cheeks and chin: from landmarks, or from where the average face has them.
 
 One map of a face serves every image. It is drawn in the face's own frame: the origin lies between the eyes, x runs to
 the right, y down to the mouth, and the unit is the distance from the eyes to the mouth.

@@ -130,10 +130,10 @@ class _Batch:
 
     def __init__(self, explainer: Explainer, rows: NDArray[Any], against: NDArray[np.int64] | None) -> None:
         self.explainer, self.rows = explainer, rows
-        model, predictor = explainer.model, explainer.model.predictor
+        predictor = explainer.model.predictor
         self.x = torch.cat(list(predictor.batches(rows)))
         with torch.inference_mode():
-            latents = predictor.model.backbone(predictor.views(self.x))
+            latents = predictor.model.backbone(predictor.with_mirror(self.x))
             by_class = predictor.model.head.log_prob_of_all_classes(latents.z[0]).double()
         n = len(rows)
         shared = latents.log_prob[:n].double()
@@ -157,8 +157,8 @@ class _Batch:
             Explanation(
                 image=images[i],
                 classes=estimator.classes_,
-                label=estimator.classes_[self.a[i].item()],
-                against=estimator.classes_[self.b[i].item()],
+                label=estimator.classes_[int(self.a[i])],
+                against=estimator.classes_[int(self.b[i])],
                 log_likelihoods=self.log_likelihoods[i],
                 log_prior=predictor.log_prior,
                 probabilities=probabilities[i],
@@ -253,5 +253,6 @@ def _with_text(one: Explanation, typicality: float | None) -> Explanation:
         calibrated=one.calibrated,
         regions=one.regions,
         typicality=typicality,
+        thing="sample" if one.image.ndim == 1 else "face",
     )
     return replace(one, typicality=typicality, text=text)

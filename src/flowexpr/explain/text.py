@@ -20,6 +20,7 @@ def describe(
     calibrated: bool,
     regions: Mapping[Any, float] | None,
     typicality: float | None,
+    thing: str = "face",
 ) -> str:
     """Return the sentence.
 
@@ -37,6 +38,8 @@ def describe(
         Nats by region (or feature); None where no map was made.
     typicality : float or None
         Share of training samples that are less typical, 0 to 1; None where it is not known.
+    thing : str, default="face"
+        What a sample is called.
 
     Returns
     -------
@@ -47,18 +50,19 @@ def describe(
     --------
     >>> from flowexpr.explain.text import describe
     >>> regions = {"mouth": 6.0, "eyes": 2.0, "nose": -0.5}
-    >>> describe("fear", "anger", 9.4, probability=0.93, calibrated=True, regions=regions, typicality=0.48)
-    'fear rather than anger by 9.4 nats (93 % calibrated): mouth 75 %, eyes 25 %; against it: nose 0.5 nats; this face is typical of the training faces (percentile 48).'
+    >>> describe("fear", "anger", 9.4, probability=0.93, calibrated=True, regions=regions, typicality=None)
+    'fear rather than anger by 9.4 nats (93 %, calibrated): mouth 75 %, eyes 25 %; against it: nose 0.5 nats.'
     """
     if evidence < 0:
         label, against, evidence = against, label, -evidence
         regions = None if regions is None else {name: -nats for name, nats in regions.items()}
     kind = "calibrated" if calibrated else "not calibrated"
-    text = f"{label} rather than {against} by {evidence:.1f} nats ({_percent(probability)} {kind})"
+    text = f"{label} rather than {against} by {evidence:.1f} nats ({_percent(probability)}, {kind})"
     if regions is not None:
         text += _where(regions)
     if typicality is not None:
-        text += f"; this face is {_typical(typicality)} of the training faces (percentile {100 * typicality:.0f})"
+        percentile = f"percentile {100 * typicality:.0f}"
+        text += f"; this {thing} is {_typical(typicality)} of the training {thing}s ({percentile})"
     return text + "."
 
 

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from flowexpr.exceptions import UnreadableImageError
-from flowexpr.faces.detection import find_face
+from flowexpr.faces.detectors import find_faces
+from flowexpr.faces.face import Box, Face, crop_face
 from flowexpr.faces.reading import read_image
+from flowexpr.faces.tracking import choose_face
 
 __all__ = ["FacePreparation"]
 
-Box = tuple[float, float, float, float]
+MARGIN = 0.05
+"""Room around a face, as a share of its side."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,10 @@ class FacePreparation:
         Grey (one channel) or colour (three). None leaves each file as it is: grey where red, green and blue are
         equal everywhere.
     crop : "face", tuple (left, top, right, bottom) or None, default=None
-        "face" cuts out the largest face that is found, with a margin; a tuple gives a box in shares of width and
+        "face" cuts out the largest face that is found, turned upright; a tuple gives a box in shares of width and
         height, 0 to 1.
+    margin : float, default=0.05
+        With ``crop="face"``: room around the face, as a share of its side.
 
     Raises
     ------
@@ -41,6 +46,7 @@ class FacePreparation:
     image_size: tuple[int, int] | None = None
     grey: bool | None = None
     crop: str | Box | None = None
+    margin: float = MARGIN
 
     def __post_init__(self) -> None:
         size, crop = self.image_size, self.crop
@@ -73,10 +79,52 @@ class FacePreparation:
             If the file cannot be read, or no face is found in it where one is to be cut out.
         """
         image = read_image(path)
+        if self.crop != "face":
+            return self.of(image)
+        face = choose_face(find_faces(np.asarray(image)), "largest", image.size[::-1])
+        if face is None:
+            raise UnreadableImageError("no face found")
+        return self.of_face(image, face)
+
+    def of(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Prepare a picture as it comes, or its box where `crop` gives one.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            The picture.
+
+        Returns
+        -------
+        image : ndarray of shape (H, W, C), uint8
+            C is 1 or 3.
+        """
         if self.grey is not None:
             image = image.convert("L" if self.grey else "RGB")
-        if self.crop is not None:
+        if isinstance(self.crop, tuple):
             image = image.crop(self._box(image))
+        return self._sized(image)
+
+    def of_face(self, image: Image.Image, face: Face) -> NDArray[np.uint8]:
+        """Prepare the face of a picture, as `read` does with ``crop="face"``.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            The picture.
+        face : Face
+            Where the face is.
+
+        Returns
+        -------
+        image : ndarray of shape (H, W, C), uint8
+            C is 1 or 3.
+        """
+        if self.grey is not None:
+            image = image.convert("L" if self.grey else "RGB")
+        return self._sized(crop_face(image, face, self.image_size, self.margin))
+
+    def _sized(self, image: Image.Image) -> NDArray[np.uint8]:
         if self.image_size is not None and image.size != self.image_size[::-1]:
             image = ImageOps.fit(image, self.image_size[::-1], method=Image.Resampling.LANCZOS)
         pixels = np.asarray(image)
@@ -84,11 +132,6 @@ class FacePreparation:
 
     def _box(self, image: Image.Image) -> tuple[int, int, int, int]:
         """Return the box to cut out, in pixels."""
-        if self.crop == "face":
-            box = find_face(np.asarray(image.convert("L")))
-            if box is None:
-                raise UnreadableImageError("no face found")
-            return box
         left, top, right, bottom = (float(share) for share in self.crop)  # type: ignore[union-attr]
         width, height = image.size
         box = (round(left * width), round(top * height), round(right * width), round(bottom * height))
@@ -100,6 +143,7 @@ class FacePreparation:
             "image_size": None if self.image_size is None else list(self.image_size),
             "grey": self.grey,
             "crop": list(self.crop) if isinstance(self.crop, tuple) else self.crop,
+            "margin": self.margin,
         }
 
     @classmethod

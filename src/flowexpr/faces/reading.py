@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from flowexpr.exceptions import UnreadableImageError
 
-__all__ = ["find_images", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "find_files", "find_images", "read_image"]
 
 DEEP_GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's names for grey levels of more than 8 bits; its own conversion to 8 bits clips them."""
@@ -36,13 +36,18 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     paths : list of Path
         Files whose suffix belongs to a format of photographs (`IMAGE_SUFFIXES`).
     """
+    return find_files(folder, IMAGE_SUFFIXES)
+
+
+def find_files(folder: str | os.PathLike[str], suffixes: set[str]) -> list[Path]:
+    """Return the files in a folder and its sub-folders that have one of the suffixes, sorted by path, none hidden."""
     found = []
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(root, name)
             for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
         ]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from flowexpr.flows.layers import Split, Squeeze
+from flowexpr.flows.layers import Parted, Split, Squeeze
 from flowexpr.flows.steps import FlowSteps
 
 
@@ -22,13 +22,23 @@ class Latents(NamedTuple):
     ----------
     z : tuple of Tensor
         The latents z1 (the deepest), z2, ..., z_n, each (n, channels, ...).
-    log_prob : Tensor of shape (n,)
-        Log-determinant of the backbone plus the log-density of z2 ... z_n under their learned priors, in nats:
-        all of log p(x|y) but what z1 contributes.
+    log_dets : tuple of Tensor
+        Log-determinant of the block that each latent left, (n,) each, in nats.
+    log_priors : tuple of Tensor
+        Log-density of z2 ... z_n under their learned priors, (n,) each, in nats. z1's is the head's to give.
+    normal : tuple of Tensor
+        z2 ... z_n in units of their priors: standard normal where the priors are right.
     """
 
     z: tuple[Tensor, ...]
-    log_prob: Tensor
+    log_dets: tuple[Tensor, ...]
+    log_priors: tuple[Tensor, ...]
+    normal: tuple[Tensor, ...]
+
+    @property
+    def log_prob(self) -> Tensor:
+        """All of log p(x|y) but what z1 contributes, (n,), in nats."""
+        return torch.stack(self.log_dets + self.log_priors).sum(0)
 
 
 class Block(nn.Module):
@@ -91,15 +101,21 @@ class Glow(nn.Module):
 
     def forward(self, x: Tensor) -> Latents:
         """Map images (n, C, H, W) to their latents."""
-        log_prob = x.new_zeros(len(x))
-        leaving: list[Tensor] = []
+        log_dets: list[Tensor] = []
+        parted: list[Parted] = []
         for block, split in self._levels():
             x, log_det = block(x)
-            x, z, prior = split(x)
-            leaving.append(z)
-            log_prob = log_prob + log_det + prior
+            log_dets.append(log_det)
+            parted.append(split(x))
+            x = parted[-1].stay
         z1, log_det = self.last_block(x)
-        return Latents((z1, *reversed(leaving)), log_prob + log_det)
+        parted.reverse()
+        return Latents(
+            (z1, *(part.leave for part in parted)),
+            (log_det, *reversed(log_dets)),
+            tuple(part.log_prob for part in parted),
+            tuple(part.normal for part in parted),
+        )
 
     def inverse(self, z: tuple[Tensor, ...]) -> Tensor:
         """Map latents (z1, z2, ..., z_n) back to images (n, C, H, W)."""

@@ -14,6 +14,7 @@ References
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -283,6 +284,25 @@ class Squeeze(nn.Module):
         return F.pixel_shuffle(z, 2)
 
 
+class Parted(NamedTuple):
+    """What a `Split` makes of a batch of n samples.
+
+    Attributes
+    ----------
+    stay, leave : Tensor of shape (n, C / 2, H, W)
+        The part that stays, and the latent that leaves.
+    log_prob : Tensor of shape (n,)
+        Log-density of the latent under its prior, in nats.
+    normal : Tensor of shape (n, C / 2, H, W)
+        The latent in units of its prior: standard normal where the prior is right.
+    """
+
+    stay: Tensor
+    leave: Tensor
+    log_prob: Tensor
+    normal: Tensor
+
+
 class Split(nn.Module):
     """Send half of the channels away as a latent, with a Gaussian prior learned from the half that stays [1]_.
 
@@ -297,12 +317,12 @@ class Split(nn.Module):
         self.n_stay = channels // 2
         self.prior = Projection(self.n_stay, 2 * (channels - self.n_stay), kernel_size=3)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the part that stays, the latent that leaves, and the latter's log-density (n,) in nats."""
+    def forward(self, x: Tensor) -> Parted:
+        """Part x (n, C, H, W) into what stays and what leaves."""
         stay, leave = x[:, : self.n_stay], x[:, self.n_stay :]
         mean, log_std = self._mean_and_log_std(stay)
         normal = (leave - mean) * (-log_std).exp()
-        return stay, leave, standard_normal_log_prob(normal) - sum_over_dims(log_std)
+        return Parted(stay, leave, standard_normal_log_prob(normal) - sum_over_dims(log_std), normal)
 
     def inverse(self, stay: Tensor, leave: Tensor) -> Tensor:
         """Put the part that stays and the latent that left together again: (n, C, H, W)."""

@@ -44,7 +44,7 @@ class RealNVP(nn.Module):
     def forward(self, x: Tensor) -> Latents:
         """Map vectors (n, n_features) to their latent, (n, n_features)."""
         z, log_det = self.steps(x)
-        return Latents((z,), log_det)
+        return Latents((z,), (log_det,), (), ())
 
     def inverse(self, z: tuple[Tensor, ...]) -> Tensor:
         """Map the latents (z1,) back to vectors (n, n_features)."""

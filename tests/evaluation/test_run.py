@@ -1,6 +1,5 @@
 """Evaluation: identical folds, no leak where a protocol promises none, scores that equal sklearn's."""
 
-import json
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.svm import LinearSVC
 
+from flowexpr.baselines import pca_lda
 from flowexpr.evaluation import EvaluationResult, LeakageError, evaluate, protocols
 
 
@@ -28,6 +28,16 @@ class Recorder(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X):
         Recorder.predictions.append(X[:, 0].tolist())
         return np.full((len(X), len(self.classes_)), 1 / len(self.classes_), dtype=np.float32)
+
+
+class Threads(DummyClassifier):
+    """Knows how many threads torch has where it was fitted."""
+
+    def fit(self, X, y):
+        import torch
+
+        self.n_threads_ = torch.get_num_threads()
+        return super().fit(X, y)
 
 
 @pytest.fixture
@@ -118,6 +128,35 @@ def test_fit_gets_the_training_subjects_where_it_takes_groups(recorder):
         assert groups == subject[np.array(train, dtype=int)].tolist()
 
 
+def test_one_subject_after_another_is_left_out(recorder):
+    X, y = rows()
+    subject = np.arange(40) // 8
+    evaluate({"a": recorder}, X, y, subject=subject, protocols=("loso",))
+    left_out = [set(subject[np.array(test, dtype=int)]) for test in Recorder.predictions]
+    assert left_out == [{0}, {1}, {2}, {3}, {4}]
+
+
+def test_by_default_all_protocols_that_the_groups_allow_but_the_costly_one(people):
+    X, y, subject, clip = people
+    model = {"m": DummyClassifier()}
+    assert evaluate(model, X, y).settings["protocols"] == ["random"]
+    assert evaluate(model, X, y, subject=subject).settings["protocols"] == ["random", "subject"]
+    assert evaluate(model, X, y, subject=subject, clip=clip).settings["protocols"] == ["random", "clip", "subject"]
+
+
+def test_processes_give_what_one_process_gives(people):
+    X, y, subject, _ = people
+    alone, together = (evaluate({"m": pca_lda(3)}, X, y, subject=subject, n_jobs=n, max_folds=2) for n in (None, 2))
+    np.testing.assert_allclose(alone.predictions["m", "subject"].proba, together.predictions["m", "subject"].proba)
+    assert [row.fold for row in together.folds] == [0, 1, 0, 1]
+
+
+def test_processes_have_one_thread_each(people):
+    X, y, _, _ = people
+    result = evaluate({"t": Threads()}, X, y, protocols=("random",), n_jobs=2, return_estimators=True)
+    assert {fitted.n_threads_ for fitted in result.estimators["t", "random"]} == {1}
+
+
 def test_fit_gets_no_groups_where_there_are_none(recorder):
     evaluate({"a": recorder}, *rows(), protocols=("random",))
     assert {groups for _, groups in Recorder.fits} == {None}
@@ -169,62 +208,10 @@ def test_max_folds_runs_the_first_folds_only(people):
 
 
 def test_four_dimensional_images_and_read_only_memmaps_pass_through(tmp_path):
-    from flowexpr.baselines import pca_lda
-
     np.save(tmp_path / "X.npy", np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8))
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     result = evaluate({"m": pca_lda()}, X, np.arange(40) % 4, protocols=("random",))
     assert result.predictions["m", "random"].proba.shape == (40, 4)
-
-
-def test_summary_averages_the_folds(people):
-    X, y, subject, _ = people
-    result = evaluate({"m": LogisticRegression()}, X, y, subject=subject)
-    row = result.summary()[1]
-    folds = [fold for fold in result.folds if fold.protocol == "subject"]
-    assert (row["protocol"], row["estimator"], row["folds"]) == ("subject", "m", 5)
-    assert row["accuracy"] == pytest.approx(np.mean([fold.accuracy for fold in folds]))
-    assert row["accuracy_std"] == pytest.approx(np.std([fold.accuracy for fold in folds]))
-    assert row["fit_seconds"] == pytest.approx(sum(fold.fit_seconds for fold in folds))
-
-
-def test_text_is_aligned_and_explains_the_protocols(people):
-    X, y, subject, _ = people
-    text = evaluate({"a long name": DummyClassifier(), "m": DummyClassifier()}, X, y, subject=subject).to_text()
-    table, _, notes = text.partition("\n\n")
-    assert len({len(line) for line in table.splitlines()}) == 1
-    assert notes.splitlines()[1].startswith("subject: no subject stands on both sides")
-
-
-def test_json_holds_scores_settings_and_matrices(people, tmp_path):
-    X, y, subject, _ = people
-    result = evaluate({"m": LogisticRegression()}, X, y, subject=subject, random_state=3)
-    text = result.to_json(tmp_path / "result.json")
-    assert json.loads((tmp_path / "result.json").read_text()) == json.loads(text)
-    content = json.loads(text)
-    assert content["classes"] == ["anger", "fear", "joy"]
-    assert content["settings"]["random_state"] == 3
-    assert content["settings"]["n_subjects"] == 10
-    assert len(content["folds"]) == 10
-    assert np.sum(content["confusion_matrices"][0]["counts"]) == 120
-
-
-def test_confusion_matrix_counts_all_test_rows(people):
-    X, y, subject, _ = people
-    X[y == "anger"] *= 0.5  # so that anger is taken for fear at another rate than fear for anger
-    result = evaluate({"m": LogisticRegression()}, X, y, subject=subject)
-    matrix = result.confusion_matrix("m", "subject")
-    pooled = result.predictions["m", "subject"]
-    assert matrix.sum() == 120
-    assert matrix[0, 1] == np.sum((pooled.y_true == "anger") & (pooled.y_pred == "fear"))
-    np.testing.assert_allclose(result.confusion_matrix("m", "subject", normalize="true").sum(axis=1), 1)
-
-
-def test_confusion_matrix_of_something_not_evaluated(people):
-    X, y, subject, _ = people
-    result = evaluate({"m": DummyClassifier()}, X, y, subject=subject)
-    with pytest.raises(ValueError, match=r"\('m', 'clip'\) was not evaluated. Choose one of \('m', 'random'\)"):
-        result.confusion_matrix("m", "clip")
 
 
 def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
@@ -243,9 +230,10 @@ def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
     [
         ({"estimators": {}}, "estimators is empty"),
         ({"estimators": {"svc": LinearSVC()}}, r"estimators\['svc'\] has no predict_proba"),
-        ({"subject": None}, "The protocol 'subject' needs subject="),
+        ({"subject": None, "protocols": ("subject",)}, "The protocol 'subject' needs subject="),
+        ({"subject": None, "protocols": ("loso",)}, "The protocol 'loso' needs subject="),
         ({"protocols": ("clip",)}, "The protocol 'clip' needs clip="),
-        ({"protocols": ("loso",)}, r"protocols should be a sequence of \['clip', 'random', 'subject'\]"),
+        ({"protocols": ("people",)}, r"protocols should be a sequence of \['clip', 'loso', 'random', 'subject'\]"),
         ({"protocols": "random"}, "protocols should be a sequence of"),
         ({"n_splits": 11}, "n_splits=11 needs at least as many subjects, but there are 10. Use n_splits=10"),
         ({"max_folds": 0}, "max_folds should be at least 1 or None, but is 0"),

@@ -1,0 +1,144 @@
+"""Memory of a training step against depth and batch, with stored and with recomputed activations, and its time.
+
+    python benchmarks/memory.py
+
+Each figure comes from a process of its own. "Activations" is how far the resident memory of a forward and backward
+pass rises above what the weights and their gradients hold; "resident" is the highest of the whole process, while
+`FlowExpressionClassifier(**PAPER)` does one step. Needs Linux, whose kernel resets the peak on request.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import reporting
+import torch
+from matplotlib.figure import Figure
+
+from flowexpr import PAPER, FlowExpressionClassifier
+from flowexpr.flows import Glow
+from flowexpr.flows.steps import FlowSteps
+
+DEPTHS = (4, 8, 16, 32, 64)
+BATCHES = (4, 8, 16, 32, 64, 128)
+WIDTH, SIDE, N_BLOCKS, BATCH = 128, 64, 3, 16
+MODES = ("store", "reversible")
+MOST_STORED = 16
+"""Largest batch of the paper's model whose activations are stored here: twice that needs more than 16 GiB."""
+
+
+def measure_depth(n_flows: int, mode: str) -> dict[str, float]:
+    """Return the GiB of activations and the seconds of a step of f alone."""
+    torch.manual_seed(0)
+    model = Glow((3, SIDE, SIDE), N_BLOCKS, n_flows, WIDTH).to(memory_format=torch.channels_last)
+    for module in model.modules():
+        if isinstance(module, FlowSteps):
+            module.reversible = mode == "reversible"
+    x = torch.rand(BATCH, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
+
+    def step() -> None:
+        latents = model(x)
+        (-latents.log_prob.mean() + 0.5 * latents.z[0].square().flatten(1).sum(1).mean()).backward()
+
+    with torch.no_grad():
+        model(x)  # ActNorm sees its first batch
+    step()  # the gradients are there afterwards
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - began)
+    return {"gib": _resident("VmHWM") - before, "seconds": min(times)}
+
+
+def measure_batch(batch: int, mode: str) -> dict[str, float]:
+    """Return the highest resident GiB and the seconds while the paper's model does one step."""
+    X = np.random.default_rng(0).integers(0, 256, (batch, 64, 64, 3), dtype=np.uint8)
+    settings = PAPER | {"batch_size": batch, "memory": mode, "max_steps": 1, "random_state": 0}
+    clf = FlowExpressionClassifier(**settings).fit(X, np.arange(batch) % 6)
+    return {"gib": _resident("VmHWM"), "seconds": clf.history_[0]["seconds"]}
+
+
+def _resident(field: str) -> float:
+    """Return a field of this process's status, in GiB."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 2**20
+
+
+def apart(kind: str, size: int, mode: str) -> dict[str, float]:
+    """Measure in a process of its own."""
+    arguments = [sys.executable, __file__, "--measure", kind, str(size), mode]
+    return json.loads(subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def main() -> None:
+    """Measure both curves; write the tables and the plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        kind, size, mode = options.measure
+        print(json.dumps((measure_depth if kind == "depth" else measure_batch)(int(size), mode)))
+        return
+    by_depth = {mode: {depth: apart("depth", depth, mode) for depth in options.depths} for mode in MODES}
+    by_batch = {
+        mode: {batch: apart("batch", batch, mode) for batch in options.batches if batch <= most}
+        for mode, most in zip(MODES, (MOST_STORED, max(options.batches)), strict=True)
+    }
+    plot(by_depth, by_batch)
+    reporting.write("memory", "\n\n".join([depth_table(by_depth), batch_table(by_batch), "![](memory.svg)"]))
+
+
+Curves = dict[str, dict[int, dict[str, float]]]
+
+
+def depth_table(curves: Curves) -> str:
+    """Return the memory of activations by the number of flows of a block."""
+    header = ["flows a block", "stored, GiB", "recomputed, GiB", "stored, s", "recomputed, s", "time ratio"]
+    rows = []
+    for depth, stored in curves["store"].items():
+        again = curves["reversible"][depth]
+        times = [f"{stored['seconds']:.2f}", f"{again['seconds']:.2f}", f"{again['seconds'] / stored['seconds']:.2f}"]
+        rows.append([depth, f"{stored['gib']:.3f}", f"{again['gib']:.3f}", *times])
+    caption = f"Activations of f: {SIDE} x {SIDE} x 3, {N_BLOCKS} blocks, {WIDTH} channels, batch {BATCH}."
+    return f"{caption}\n\n{reporting.table(header, rows)}"
+
+
+def batch_table(curves: Curves) -> str:
+    """Return the resident memory of the paper's model by the size of a batch."""
+    header = ["batch", "stored, GiB", "recomputed, GiB", "recomputed, s a step"]
+    rows = []
+    for batch, again in curves["reversible"].items():
+        stored = curves["store"].get(batch)
+        cell = f"{stored['gib']:.1f}" if stored else "not run"
+        rows.append([batch, cell, f"{again['gib']:.1f}", f"{again['seconds']:.0f}"])
+    return f"The paper's model, everything resident while it does one step.\n\n{reporting.table(header, rows)}"
+
+
+def plot(by_depth: Curves, by_batch: Curves) -> None:
+    """Draw both curves beside each other."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    panels = ((by_depth, "flows a block", "activations, GiB"), (by_batch, "batch (paper's model)", "resident, GiB"))
+    for ax, (curves, x_label, y_label) in zip(axes, panels, strict=True):
+        for mode, marker in zip(MODES, "os", strict=True):
+            points = curves[mode]
+            ax.plot(list(points), [each["gib"] for each in points.values()], marker=marker, label=mode)
+        ax.set(xlabel=x_label, ylabel=y_label, ylim=(0, None))
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False)
+    reporting.FOLDER.mkdir(exist_ok=True)
+    figure.savefig(reporting.FOLDER / "memory.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Whether latents cluster by person, by expression, or by expression within a person, as numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import pairwise_distances, silhouette_score
+from sklearn.utils import check_consistent_length
+
+__all__ = ["cluster_scores"]
+
+
+def cluster_scores(
+    points: ArrayLike, y: ArrayLike, *, subject: ArrayLike, clip: ArrayLike | None = None
+) -> list[dict[str, Any]]:
+    """Measure how points cluster by subject, by expression, and by expression within every subject.
+
+    The paper's claim about its Figure 2 is a cluster a subject with the expressions apart inside each: high scores by
+    subject and by expression within subject, a low one by expression.
+
+    Parameters
+    ----------
+    points : array-like of shape (n_samples, n_values)
+        Latents, deep features, pixels, or places on a map.
+    y : array-like of shape (n_samples,)
+        Expressions.
+    subject : array-like of shape (n_samples,)
+        Who is seen.
+    clip : array-like of shape (n_samples,) or None, default=None
+        The recording, unique within a subject. Frames of one clip are then no neighbours of each other: they are
+        nearly the same picture, and alike in any representation.
+
+    Returns
+    -------
+    rows : list of dict
+        Three, whose ``groups`` are "subject", "expression" and "expression within subject": ``silhouette`` [1]_, from
+        -1 (in the wrong cluster) over 0 to 1, None where there are not at least two groups; ``purity``, the share of
+        points whose nearest neighbour is of the same group; ``chance``, that share for neighbours taken at random.
+        Within subjects, all three are means over the subjects that show at least two expressions.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ.
+
+    References
+    ----------
+    .. [1] Rousseeuw, "Silhouettes: A graphical aid to the interpretation and validation of cluster analysis", 1987,
+       https://doi.org/10.1016/0377-0427(87)90125-7
+
+    Examples
+    --------
+    >>> from flowexpr.evaluation import cluster_scores
+    >>> rows = cluster_scores([[0, 0], [0, 1], [9, 0], [9, 1]], ["joy", "fear"] * 2, subject=[1, 1, 2, 2])
+    >>> [(row["groups"], row["purity"]) for row in rows]
+    [('subject', 1.0), ('expression', 0.0), ('expression within subject', 0.0)]
+    """
+    check_consistent_length(points, y, subject, clip)
+    rows = np.asarray(points, dtype=np.float64).reshape(len(np.asarray(points)), -1)
+    y, subject = np.asarray(y), np.asarray(subject)
+    distance = pairwise_distances(rows)
+    np.fill_diagonal(distance, 0)
+    apart = ~np.eye(len(rows), dtype=bool)
+    if clip is not None:
+        clip = np.asarray(clip)
+        apart = (clip[:, None] != clip) | (subject[:, None] != subject)
+    of_subject = []
+    for name in np.unique(subject):
+        own = subject == name
+        if len(np.unique(y[own])) > 1:
+            of_subject.append(_scores(distance[np.ix_(own, own)], apart[np.ix_(own, own)], y[own]))
+    within = {key: _mean([scores[key] for scores in of_subject]) for key in ("silhouette", "purity", "chance")}
+    return [
+        {"groups": "subject", **_scores(distance, apart, subject)},
+        {"groups": "expression", **_scores(distance, apart, y)},
+        {"groups": "expression within subject", **within},
+    ]
+
+
+def _scores(distance: np.ndarray, apart: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
+    """Score one grouping, given distances (n, n) and which pairs may be neighbours (n, n)."""
+    known = apart.any(axis=1)
+    nearest = np.where(apart, distance, np.inf).argmin(axis=1)
+    same = groups[:, None] == groups
+    n_groups = len(np.unique(groups))
+    silhouette = silhouette_score(distance, groups, metric="precomputed") if 2 <= n_groups < len(groups) else None
+    if not known.any():
+        return {"silhouette": silhouette, "purity": None, "chance": None}
+    chance = (same & apart).sum(axis=1)[known] / apart.sum(axis=1)[known]
+    return {
+        "silhouette": None if silhouette is None else float(silhouette),
+        "purity": float(np.mean(groups[nearest][known] == groups[known])),
+        "chance": float(chance.mean()),
+    }
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

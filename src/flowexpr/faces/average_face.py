@@ -1,0 +1,187 @@
+"""Where exactly a face lies: the average face of scikit-image's 100 photographs, moved until it fits.
+
+A cascade's box shakes by several pixels from one photograph of a person to the next, which costs a classifier more
+than most of its own parameters can win. The average face is fitted by inverse compositional Gauss-Newton steps [1]_
+over shift, size and turn, its most common variation (light from one side) projected out. Its eyes are then the face's
+eyes, and its correlation with the picture tells faces from what the cascade only takes for one.
+
+References
+----------
+.. [1] Baker & Matthews, "Lucas-Kanade 20 Years On: A Unifying Framework", 2004.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
+
+from flowexpr.faces.face import Face
+
+__all__ = ["AverageFace", "average_face"]
+
+AXIS, EYE_ROW = 10.9, 8.3
+"""Column of the axis of symmetry and row of the eyes in scikit-image's photographs of 25 x 25 pixels."""
+EYE = 4.4
+"""From the axis to an eye, in the photographs' pixels."""
+ROWS, COLUMNS = np.arange(1, 25) - EYE_ROW, np.arange(-10, 11)
+"""Grid of the average face, in the photographs' pixels from between the eyes."""
+SMOOTH, BACKGROUND = 0.7, 4.0
+"""Standard deviations, in grid steps: of the smoothing, and of the light that is taken off."""
+MOST_STEPS = 15
+CLOSE = 0.02
+"""Of the grid's step: a fit that moves less has come to rest."""
+
+LIGHT_ROWS, LIGHT_COLUMNS = (
+    gaussian_filter1d(np.eye(len(axis)), BACKGROUND, axis=0, mode="nearest") for axis in (ROWS, COLUMNS)
+)
+"""The smoothing that gives the light, as matrices: it is done a dozen times for every fit."""
+
+Poses = NDArray[np.complex128]
+"""(n, 2): where the point between the eyes lies, x + iy, and what a step of the grid to the right becomes."""
+
+
+class AverageFace:
+    """The average of aligned photographs of faces, ready to be fitted.
+
+    Parameters
+    ----------
+    photographs : ndarray of shape (n, 25, 25), float
+        Grey faces.
+    """
+
+    def __init__(self, photographs: NDArray[np.float64]):
+        rows, columns = np.meshgrid(ROWS, COLUMNS, indexing="ij")
+        self._grid = columns + 1j * rows
+        where = [rows + EYE_ROW, columns + AXIS]
+        faces = np.stack([map_coordinates(photo, where, order=1, mode="nearest") for photo in photographs])
+        faces = np.concatenate([faces, faces[:, :, ::-1]])
+        faces = _without_light(gaussian_filter(faces, (0, SMOOTH, SMOOTH)))
+        faces = faces / faces.std((1, 2), keepdims=True)
+        self._average = _unit(faces.mean(0).reshape(1, -1))[0]
+        residuals = faces.reshape(len(faces), -1) - faces.mean(0).ravel()
+        self._variation = np.linalg.svd(residuals, full_matrices=False)[2][:1]
+        down, right = np.gradient(self._average.reshape(rows.shape))
+        # How the average changes with size, turn, and shifts to the right and down.
+        change = np.stack([right * columns + down * rows, down * columns - right * rows, right, down], -1)
+        change = change.reshape(-1, 4)
+        change = change - self._variation.T @ (self._variation @ change)
+        self._solve = np.linalg.pinv(change)
+
+    def fit(
+        self,
+        image: NDArray[np.uint8],
+        face: Face,
+        *,
+        sizes: Iterable[float] = (0.8, 0.9, 1.0, 1.1),
+        turns: Iterable[float] = (-8.0, 0.0, 8.0),
+    ) -> Face:
+        """Return the face with its eyes, where the average fits best around where it was seen.
+
+        Parameters
+        ----------
+        image : ndarray of shape (H, W), uint8
+            A grey picture.
+        face : Face
+            About where the face is.
+        sizes, turns : iterable of float
+            Where to start from: factors of the size, and degrees added to the turn.
+
+        Returns
+        -------
+        face : Face
+            Its score is the correlation with the average face, -1 to 1, and -1 where no fit stays near the start.
+        """
+        step = face.side / (COLUMNS[-1] - COLUMNS[0])
+        small, origin, factor = _around(image, face, step)
+        turned = step * factor * np.exp(1j * face.angle)
+        begin = _between_eyes(face, step) * factor - origin
+        starts = np.array([(begin, turned * size * np.exp(1j * np.radians(turn))) for size in sizes for turn in turns])
+        poses = self._fitted(small, starts)
+        scores = self._scores(small, poses)
+        change = poses[:, 1] / turned
+        strayed = (np.abs(poses[:, 0] - begin) > 9 * abs(turned)) | (np.abs(np.angle(change)) > np.radians(30))
+        scores[strayed | (np.abs(change) < 0.5) | (np.abs(change) > 1.6)] = -1
+        best = int(scores.argmax())
+        middle, right = (poses[best, 0] + origin) / factor, poses[best, 1] / factor
+        eyes = [((middle + sign * EYE * right).real, (middle + sign * EYE * right).imag) for sign in (-1, 1)]
+        # Coordinates of pixels' centres become those of their edges, as boxes have them.
+        return Face.of_eyes([(x + 0.5, y + 0.5) for x, y in eyes], float(scores[best]))
+
+    def _fitted(self, image: NDArray[np.float64], poses: Poses) -> Poses:
+        for _ in range(MOST_STEPS):
+            seen = self._seen(image, poses)
+            gain = np.maximum(seen @ self._average, 0.2)
+            error = seen / gain[:, None] - self._average
+            error = error - (error @ self._variation.T) @ self._variation
+            size, turn, right, down = (error @ self._solve.T).T
+            scale = 1 / (1 + size + 1j * turn)
+            middle, step = poses.T
+            poses = np.stack([middle - step * scale * (right + 1j * down), step * scale], 1)
+            if max(np.abs(right).max(), np.abs(down).max(), 10 * np.abs(size).max(), 10 * np.abs(turn).max()) < CLOSE:
+                break
+        return poses
+
+    def _scores(self, image: NDArray[np.float64], poses: Poses) -> NDArray[np.float64]:
+        return self._seen(image, poses) @ self._average
+
+    def _seen(self, image: NDArray[np.float64], poses: Poses) -> NDArray[np.float64]:
+        """Return what the picture shows on the grid: (n, n_points), without light, of length 1."""
+        where = poses[:, 0, None, None] + poses[:, 1, None, None] * self._grid
+        sampled = map_coordinates(image, [where.imag, where.real], order=1, mode="nearest")
+        return _unit(_without_light(sampled).reshape(len(poses), -1))
+
+
+@cache
+def average_face() -> AverageFace:
+    """Return the average of the faces that come with scikit-image, 100 of Labeled Faces in the Wild.
+
+    Raises
+    ------
+    ImportError
+        If scikit-image is not installed.
+    """
+    try:
+        from skimage.data import lfw_subset
+    except ImportError as error:
+        raise ImportError(
+            "aligning faces needs scikit-image, which is not installed. Install it with: pip install 'flowexpr[faces]'"
+        ) from error
+    return AverageFace(lfw_subset()[:100])
+
+
+def _without_light(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    images = images - LIGHT_ROWS @ images @ LIGHT_COLUMNS.T
+    return images - images.mean((1, 2), keepdims=True)
+
+
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return rows / (np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None] + 1e-9)
+
+
+def _between_eyes(face: Face, step: float) -> complex:
+    """Return the middle of the eyes, known or as it lies in a face's square."""
+    if face.eyes is not None:
+        (x0, y0), (x1, y1) = face.eyes
+        return complex((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5)
+    return complex(face.centre[0] - 0.5, face.box[1] + 0.3 * face.side - 0.5)
+
+
+def _around(image: NDArray[np.uint8], face: Face, step: float) -> tuple[NDArray[np.float64], complex, float]:
+    """Return the neighbourhood of the face about as coarse as the grid, where it begins there, and the factor."""
+    from PIL import Image
+
+    room = 0.8 * face.side
+    height, width = image.shape
+    left, top = max(0, int(face.box[0] - room)), max(0, int(face.box[1] - room))
+    right, bottom = min(width, int(face.box[2] + room) + 1), min(height, int(face.box[3] + room) + 1)
+    left, top = min(left, width - 1), min(top, height - 1)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    factor = 1.2 / max(step, 1e-3)
+    size = (max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor)))
+    part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    small = np.asarray(part.resize(size, Image.Resampling.BILINEAR), dtype=float)
+    # The centre of pixel (0, 0) of the small picture lies at (factor * (left + 0.5) - 0.5) of the large one's scale.
+    shift = 0.5 - 0.5 * factor
+    return small, complex(left * factor - shift, top * factor - shift), factor

@@ -1,0 +1,224 @@
+"""From one file to its crops and rows: an image has one, a video one for every frame asked for."""
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flowexpr.exceptions import UnreadableImageError
+from flowexpr.faces.ahead import ahead
+from flowexpr.faces.detectors import Detector, detect_with, make_detector
+from flowexpr.faces.face import Face, crop_face
+from flowexpr.faces.manifest import Row
+from flowexpr.faces.quality import is_near_duplicate, quality_of, thumbnail
+from flowexpr.faces.reading import read_image
+from flowexpr.faces.tables import Fix, Key, Segment, name_of
+from flowexpr.faces.tracking import TrackedFrame, choose_face, track_face
+from flowexpr.faces.video import VideoFrame, read_frames
+
+__all__ = ["Crop", "Cropper", "Source"]
+
+Crop = tuple[Row, bytes | None]
+"""A row, and its crop as a PNG file, if there is one."""
+
+
+_detector = cache(make_detector)
+"""Made once in every process: OpenCV's detectors cannot be sent from one to another."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, and what is known of it."""
+
+    path: str
+    label: str = ""
+    subject: str = ""
+    clip: str = ""
+
+
+@dataclass(frozen=True)
+class Cropper:
+    """How faces are found and cut out.
+
+    Parameters
+    ----------
+    detector : str or callable
+        See `flowexpr.faces.detectors`.
+    image_size : tuple (height, width)
+        Size of the crops, pixels.
+    margin : float
+        Room around the face, as a share of its side.
+    person : {"nearest", "largest", "central"}
+        Which of several faces is taken.
+    rate : float or None
+        Frames a second of a video; None takes all.
+    in_frames : bool
+        Whether segments are given in frames instead of seconds.
+    boxes : dict or None
+        Where faces are, instead of a detector: of (name, frame or None).
+    fixes : dict
+        What a person changed: of (source, frame or None).
+    """
+
+    detector: str | Detector
+    image_size: tuple[int, int]
+    margin: float
+    person: str
+    rate: float | None
+    in_frames: bool
+    boxes: dict[Key, Face] | None
+    fixes: dict[Key, Fix]
+
+    def of_images(self, sources: list[Source], folder: str) -> Iterator[Crop]:
+        """Yield one row and crop for every image file."""
+        before: NDArray[np.float32] | None = None
+        for number, source in enumerate(sources):
+            row = Row(label=source.label, subject=source.subject, clip=source.clip, source=name_of(source.path))
+            try:
+                image = read_image(source.path)
+            except UnreadableImageError as error:
+                yield replace(row, status=f"unreadable: {error}"), None
+                continue
+            found = self._found(row.source, None, image)
+            face = choose_face(found, self.person, image.size[::-1])
+            flags = ["several faces"] if len(found) > 1 else []
+            crop, before = self._crop(row, image, face, f"{folder}/{number:04d}_{_stem(source.path)}", flags, before)
+            yield crop
+
+    def of_video(self, source: Source, segments: list[Segment] | None, folder: str) -> Iterator[Crop]:
+        """Yield a row and crop for every frame asked for, and one row for whatever keeps others from having one."""
+        wanted = _Wanted(segments, self.rate, self.in_frames)
+        name = name_of(source.path)
+        before: NDArray[np.float32] | None = None
+        try:
+            for tracked in ahead(self._tracked(name, wanted.of(read_frames(source.path)))):
+                frame = tracked.frame
+                image = Image.fromarray(frame.colour())
+                for number in wanted.segments_of[frame.index]:
+                    row = self._row(source, segments, number)
+                    row = replace(row, frame=str(frame.index), time=f"{frame.time:.3f}", source=name)
+                    place = f"{folder}/{number:03d}_{frame.index:07d}"
+                    crop, before = self._crop(row, image, tracked.face, place, _flags(tracked), before)
+                    yield crop
+                del wanted.segments_of[frame.index]
+        except UnreadableImageError as error:
+            yield Row(source=name, status=f"unreadable: {error}"), None
+        for number, reason in wanted.missed():
+            yield replace(self._row(source, segments, number), source=name, status=reason), None
+
+    def _row(self, source: Source, segments: list[Segment] | None, number: int) -> Row:
+        told = source if segments is None else segments[number]
+        return Row(label=told.label, subject=told.subject, clip=told.clip)
+
+    def _tracked(self, name: str, frames: Iterator[VideoFrame]) -> Iterator[TrackedFrame]:
+        if self.boxes is None:
+            return track_face(frames, _detector(self.detector), self.person)
+        return (TrackedFrame(frame, self._given(name, frame.index), False, 1) for frame in frames)
+
+    def _found(self, name: str, frame: int | None, image: Image.Image) -> list[Face]:
+        if self.boxes is None:
+            return detect_with(_detector(self.detector), np.asarray(image))
+        face = self._given(name, frame)
+        return [] if face is None else [face]
+
+    def _given(self, name: str, frame: int | None) -> Face | None:
+        boxes = self.boxes or {}
+        return boxes.get((name, frame)) or boxes.get((Path(name).name, frame))
+
+    def _crop(
+        self,
+        row: Row,
+        image: Image.Image,
+        face: Face | None,
+        place: str,
+        flags: list[str],
+        before: NDArray[np.float32] | None,
+    ) -> tuple[Crop, NDArray[np.float32] | None]:
+        """Return the row with its crop, fixes applied, and the thumbnail that the next is compared with."""
+        fix = self.fixes.get((row.source, int(row.frame) if row.frame else None), Fix())
+        if fix.label:
+            row = replace(row, label=fix.label)
+        if fix.drop:
+            return (replace(row, status="dropped by hand"), None), before
+        if fix.box:
+            face, flags = Face(fix.box), []
+        if fix != Fix():
+            flags = [*flags, "fixed"]
+        if face is None:
+            reason = "no face found" if self.boxes is None else "no box in the table"
+            return (replace(row, status=reason), None), before
+        crop = crop_face(image, face, self.image_size, self.margin)
+        grey = np.asarray(crop.convert("L"))
+        quality, small = quality_of(grey), thumbnail(grey)
+        if before is not None and is_near_duplicate(before, small):
+            flags = [*flags, "near-duplicate"]
+        file = io.BytesIO()
+        crop.save(file, "png", compress_level=1)  # crops are small and many
+        row = row.measured(f"{place}.png", face, quality, [*flags, *quality.flags()])
+        return (row, file.getvalue()), small
+
+
+class _Wanted:
+    """Which frames of a video are asked for, and by which segments."""
+
+    def __init__(self, segments: list[Segment] | None, rate: float | None, in_frames: bool):
+        whole = [Segment("", 0, math.inf, "")]
+        self._segments = whole if segments is None else segments
+        self._rate, self._in_frames = rate, in_frames
+        self._next = [-math.inf] * len(self._segments)  # when the next frame of the rate is due, seconds
+        self._began = [math.nan] * len(self._segments)
+        self._ends = 0.0  # where the video ends, in the segments' unit
+        self.segments_of: dict[int, list[int]] = {}
+
+    def of(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        """Yield the frames that a segment asks for; which ones ask stands in `segments_of`."""
+        last = max(segment.end for segment in self._segments)
+        for frame in frames:
+            place = frame.index if self._in_frames else frame.time
+            self._ends = place
+            if place >= last:
+                break
+            asking = [i for i, segment in enumerate(self._segments) if segment.start <= place < segment.end]
+            asking = [i for i in asking if self._due(i, frame.time)]
+            if asking:
+                self.segments_of[frame.index] = asking
+                yield frame
+
+    def _due(self, number: int, time: float) -> bool:
+        if self._rate is None:
+            self._began[number] = time
+            return True
+        if math.isnan(self._began[number]):
+            self._began[number] = self._next[number] = time
+        # Half a millisecond: times in files are rounded.
+        if time < self._next[number] - 5e-4:
+            return False
+        done = math.floor((time - self._began[number]) * self._rate + 5e-4 * self._rate)
+        self._next[number] = self._began[number] + (done + 1) / self._rate
+        return True
+
+    def missed(self) -> Iterator[tuple[int, str]]:
+        """Yield the segments of which no frame was in the video."""
+        unit = "frame" if self._in_frames else "second"
+        for number, (segment, began) in enumerate(zip(self._segments, self._began, strict=True)):
+            if math.isnan(began) and math.isfinite(segment.end):
+                reason = f"no frame from {unit} {segment.start:g} to {segment.end:g}"
+                yield number, f"{reason}: the video's last is at {unit} {self._ends:.3f}"
+
+
+def _flags(tracked: TrackedFrame) -> list[str]:
+    return ["jump"] * tracked.jumped + ["several faces"] * (tracked.n_faces > 1)
+
+
+def _stem(path: str) -> str:
+    """Return a file's name without its suffix, as every file system takes it."""
+    stem = Path(name_of(path)).stem
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in stem)[
+        :60
+    ]

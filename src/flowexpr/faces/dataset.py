@@ -1,0 +1,290 @@
+"""prepare_faces: recordings and photographs in, a folder of checked face crops and its manifest out.
+
+The work is cut into units, a video or a few dozen images. A unit's crops are written first and then, atomically, its
+rows, under a name that holds a checksum of everything they depend on; the manifest is written when all units have
+their rows, and taken away before anything changes. So a run that was killed goes on from the unit it was in, and
+whoever reads the folder finds a whole data set or none.
+"""
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from flowexpr.faces.cropping import Crop, Cropper, Source
+from flowexpr.faces.detectors import Detector, make_detector
+from flowexpr.faces.face import Face
+from flowexpr.faces.manifest import MANIFEST, Row, to_csv
+from flowexpr.faces.preparation import MARGIN
+from flowexpr.faces.tables import Fix, Key, Segment, name_of
+from flowexpr.faces.tracking import CHOICES
+from flowexpr.faces.video import is_video
+from flowexpr.storage import write_atomically
+
+__all__ = ["DESCRIPTION", "prepare_faces"]
+
+DESCRIPTION = "prepare.json"
+"""How a data set was made; a folder that holds it and no manifest is unfinished."""
+ROWS, CROPS = ".rows", "faces"
+IMAGES_OF_A_UNIT = 64
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A piece of work that is done as a whole."""
+
+    name: str
+    sources: list[Source]
+    segments: list[Segment] | None
+    checksum: str
+
+    def rows_file(self, output: Path) -> Path:
+        return output / ROWS / f"{self.name}-{self.checksum}.csv"
+
+
+def prepare_faces(
+    sources: Sequence[Source | str],
+    output: str | os.PathLike[str],
+    *,
+    segments: Sequence[Segment] | None = None,
+    in_frames: bool = False,
+    rate: float | None = None,
+    detector: str | Detector = "cascade",
+    boxes: dict[Key, Face] | None = None,
+    person: str = "nearest",
+    image_size: int | tuple[int, int] = 64,
+    margin: float = MARGIN,
+    fixes: dict[Key, Fix] | None = None,
+    workers: int = 1,
+    verbose: int = 0,
+) -> list[Row]:
+    """Find, align and cut out the faces of images and videos, and write them as a data set.
+
+    Parameters
+    ----------
+    sources : sequence of Source or str
+        Files: images and videos.
+    output : path-like
+        Folder to write: new, empty, or one that an earlier run wrote. ``load_faces(output)`` reads it.
+    segments : sequence of Segment, default=None
+        Stretches of the videos that are wanted, with their labels; None takes all frames. A video is named by its
+        path or its file name.
+    in_frames : bool, default=False
+        Whether segments begin and end at frames' numbers, from 0, instead of seconds from the first frame. The end
+        itself is not included.
+    rate : float, default=None
+        Frames a second to take of a video, evenly from the beginning of a segment; None takes all.
+    detector : str or callable, default="cascade"
+        See `flowexpr.faces.detectors.make_detector`.
+    boxes : dict, default=None
+        Where faces are, instead of a detector (`read_boxes`).
+    person : {"nearest", "largest", "central"}, default="nearest"
+        Which of several faces is taken; "nearest" to where the person was last, and the largest where that is
+        unknown.
+    image_size : int or tuple (height, width), default=64
+        Of the crops, pixels.
+    margin : float, default=0.05
+        Room around the face's square (brows to chin), as a share of its side.
+    fixes : dict, default=None
+        What a person changed (`read_fixes`).
+    workers : int, default=1
+        Processes.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Returns
+    -------
+    rows : list of Row
+        The manifest: one row for every file or frame asked for.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not what it must be, or the folder holds other things.
+    OSError
+        If the folder cannot be written, as when the disk is full; what was finished is kept.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+    _check(size, margin, person, rate, workers)
+    files = [source if isinstance(source, Source) else Source(source) for source in sources]
+    make_detector(detector)  # told before any work if there is no such one
+    root = Path(output)
+    cropper = Cropper(detector, size, margin, person, rate, in_frames, boxes, fixes or {})
+    settings = {
+        "detector": detector if isinstance(detector, str) else "callable",
+        "image_size": list(size),
+        "margin": margin,
+        "person": person,
+        "rate": rate,
+        "in_frames": in_frames,
+    }
+    units, unmatched = _units(files, segments, settings, cropper)
+    try:
+        _begin(root, settings)
+        todo = [unit for unit in units if not unit.rows_file(root).is_file()]
+        if todo:
+            (root / MANIFEST).unlink(missing_ok=True)
+        jobs = (delayed(_do)(unit, cropper, root) for unit in todo)
+        done = Parallel(n_jobs=workers, return_as="generator")(jobs)
+        for _ in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
+            pass
+        return _finish(root, units, unmatched)
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(
+                f"the disk of {root} is full. What is finished is kept: make room and run the same command again."
+            ) from error
+        raise
+
+
+def _check(size: Any, margin: float, person: str, rate: float | None, workers: int) -> None:
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ValueError(f"image_size={size!r} was expected to be a positive integer, or (height, width).")
+    if not 0 <= margin <= 2:
+        raise ValueError(f"margin={margin!r} was expected to be a share of the face's side, 0 to 2.")
+    if person not in CHOICES:
+        raise ValueError(f"person={person!r} was expected to be one of {', '.join(CHOICES)}.")
+    if rate is not None and not 0 < rate < float("inf"):
+        raise ValueError(f"rate={rate!r} was expected to be frames a second, more than 0, or None.")
+    if workers < 1:
+        raise ValueError(f"workers={workers!r} was expected to be at least 1.")
+
+
+def _units(
+    files: list[Source], segments: Sequence[Segment] | None, settings: dict[str, Any], cropper: Cropper
+) -> tuple[list[_Unit], list[Row]]:
+    """Cut the work into units; segments of videos that are not there become rows."""
+    plan: list[tuple[list[Source], list[Segment] | None]] = []
+    rest = list(segments or [])
+    for source in files:
+        if not is_video(source.path):
+            last = plan[-1][0] if plan else []
+            if last and not is_video(last[0].path) and len(last) < IMAGES_OF_A_UNIT:
+                last.append(source)
+            else:
+                plan.append(([source], None))
+        elif segments is None:
+            plan.append(([source], None))
+        else:
+            own = [segment for segment in rest if _names(segment.video, source.path)]
+            rest = [segment for segment in rest if segment not in own]
+            plan.append(([source], own))
+    if cropper.fixes:
+        _check_fixes(cropper.fixes, files)
+    units = [
+        _Unit(f"{i:05d}", sources, own, _checksum(sources, own, settings, cropper))
+        for i, (sources, own) in enumerate(plan)
+    ]
+    unmatched = [
+        Row(label=s.label, subject=s.subject, clip=s.clip, source=s.video, status="no such video among the inputs")
+        for s in rest
+    ]
+    return units, unmatched
+
+
+def _names(video: str, path: str) -> bool:
+    given = Path(name_of(path))
+    return video in (given.as_posix(), given.name) or given.as_posix().endswith(f"/{video}")
+
+
+def _check_fixes(fixes: dict[Key, Fix], files: list[Source]) -> None:
+    known = {name_of(source.path) for source in files}
+    unknown = sorted({source for source, _ in fixes} - known)
+    if unknown:
+        raise ValueError(
+            f"fixes were expected to be of the inputs, but {len(unknown)} sources are none: {', '.join(unknown[:5])}. "
+            "Pass the same inputs as when the review was written."
+        )
+
+
+def _checksum(sources: list[Source], segments: list[Segment] | None, settings: dict[str, Any], cropper: Cropper) -> str:
+    """Return a short name of everything that a unit's result depends on."""
+    names = {name_of(source.path) for source in sources}
+    names |= {Path(name).name for name in names}
+    content = {
+        "settings": settings,
+        "sources": [(name_of(s.path), s.label, s.subject, s.clip, _stamp(s.path)) for s in sources],
+        "segments": None if segments is None else [asdict(segment) for segment in segments],
+        "boxes": None
+        if cropper.boxes is None
+        else [(key, asdict(face)) for key, face in cropper.boxes.items() if key[0] in names],
+        "fixes": sorted((str(key), asdict(fix)) for key, fix in cropper.fixes.items() if key[0] in names),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _begin(root: Path, settings: dict[str, Any]) -> None:
+    """Make the folder; refuse one that holds anything else."""
+    root.mkdir(parents=True, exist_ok=True)
+    if any(root.iterdir()) and not (root / DESCRIPTION).is_file():
+        raise ValueError(
+            f"-o {root} was expected to be a new folder or a data set that prepare wrote, but holds other things. "
+            "Pass another folder."
+        )
+    write_atomically(root / DESCRIPTION, json.dumps(settings, indent=1).encode())
+    (root / ROWS).mkdir(exist_ok=True)
+
+
+def _do(unit: _Unit, cropper: Cropper, root: Path) -> None:
+    """Write a unit's crops, and then its rows."""
+    folder = f"{CROPS}/{unit.name}"
+    shutil.rmtree(root / folder, ignore_errors=True)
+    (root / folder).mkdir(parents=True)
+    video = len(unit.sources) == 1 and is_video(unit.sources[0].path)
+    if video and unit.segments is not None and not unit.segments:
+        crops: Iterator[Crop] = iter(
+            [(Row(source=name_of(unit.sources[0].path), status="no segment of this video"), None)]
+        )
+    elif video:
+        crops = cropper.of_video(unit.sources[0], unit.segments, folder)
+    else:
+        crops = cropper.of_images(unit.sources, folder)
+    rows = []
+    for row, png in crops:
+        if png is not None:
+            (root / row.path).write_bytes(png)
+        rows.append(row)
+    if hasattr(os, "sync"):
+        os.sync()  # crops are on the disk before the rows that name them
+    write_atomically(unit.rows_file(root), to_csv(rows))
+
+
+def _finish(root: Path, units: list[_Unit], unmatched: list[Row]) -> list[Row]:
+    """Put all rows together, and take away what no unit made."""
+    rows = []
+    for unit in units:
+        with open(unit.rows_file(root), newline="", encoding="utf-8") as file:
+            rows += [Row(**row) for row in csv.DictReader(file)]
+    rows += unmatched
+    content = to_csv(rows)
+    manifest = root / MANIFEST
+    if not manifest.is_file() or manifest.read_bytes() != content:
+        manifest.unlink(missing_ok=True)
+        wanted = {unit.rows_file(root).name for unit in units}
+        for old in (root / ROWS).iterdir():
+            if old.name not in wanted:
+                old.unlink()
+        names = {unit.name for unit in units}
+        for folder in (root / CROPS).iterdir() if (root / CROPS).is_dir() else ():
+            if folder.name not in names:
+                shutil.rmtree(folder)
+        write_atomically(manifest, content)
+    return rows

@@ -1,0 +1,310 @@
+"""Finding faces in a picture: scikit-image's cascade, OpenCV's cascades or YuNet, or a function of one's own.
+
+A detector is any callable ``image -> boxes, landmarks``: the image is uint8, (H, W) or (H, W, 3); boxes are
+(n, 4) as left, top, right, bottom in pixels; landmarks are (n, k, 2), the two eyes first, or None. It may return
+scores (n,) as a third. All of them work offline: the weights come with the libraries, or with a file of one's own.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flowexpr.faces.average_face import average_face
+from flowexpr.faces.face import Face
+
+__all__ = ["DETECTORS", "Detector", "detect_with", "find_faces", "make_detector"]
+
+Detector = Callable[[NDArray[np.uint8]], Any]
+
+SMALLEST_SHARE = 0.15
+"""Smallest face that is looked for, as a share of the picture's shorter side."""
+WINDOW = 24
+"""Side of the cascade's window, pixels."""
+MOST_ENLARGED = 4.0
+NEIGHBOURS = 4
+"""Overlapping hits that make a face."""
+LEAST_LIKE = 0.3
+"""Smallest correlation with the average face that makes a hit of the cascade a face."""
+TILTS = (-18.0, 18.0, -36.0, 36.0)
+"""Degrees by which the picture is turned where no face is found in it as it comes."""
+
+
+def make_detector(which: str | os.PathLike[str] | Detector) -> Detector:
+    """Return the detector of this name.
+
+    Parameters
+    ----------
+    which : str, path-like or callable
+        "cascade" (scikit-image's local binary patterns, extra ``[faces]``); "haar" (OpenCV 4's Haar cascades with
+        eyes, extra ``[opencv]``); the path of a YuNet model (``.onnx``); "none" for pictures that are face crops
+        already; or a callable as the module describes it.
+
+    Returns
+    -------
+    detector : callable
+        As the module describes it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such detector.
+    ImportError
+        If its library is not installed.
+    """
+    if callable(which):
+        return which
+    name = str(which)
+    if name.lower().endswith(".onnx"):
+        return _yunet(name)
+    if name not in DETECTORS:
+        raise ValueError(
+            f"detector={name!r} was expected to be one of {', '.join(DETECTORS)}, the path of a YuNet .onnx file, or "
+            "a callable image -> boxes, landmarks."
+        )
+    return DETECTORS[name]()
+
+
+def detect_with(detector: Detector, image: NDArray[np.uint8]) -> list[Face]:
+    """Run a detector and return its faces, the surest first.
+
+    Parameters
+    ----------
+    detector : callable
+        As the module describes it.
+    image : ndarray of shape (H, W) or (H, W, 3), uint8
+        The picture.
+
+    Returns
+    -------
+    faces : list of Face
+        Empty where none was found.
+
+    Raises
+    ------
+    ValueError
+        If the detector returns something else than boxes, landmarks and perhaps scores.
+    """
+    found = detector(image)
+    if not isinstance(found, tuple) or len(found) not in (2, 3):
+        raise ValueError(f"a detector was expected to return boxes, landmarks[, scores], but returned {found!r}.")
+    boxes = np.asarray(found[0], dtype=float)
+    if boxes.size == 0:
+        return []
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not (boxes[:, :2] < boxes[:, 2:]).all():
+        raise ValueError(
+            "a detector was expected to return boxes of shape (n, 4) as left, top, right, bottom, but returned "
+            f"{found[0]!r}."
+        )
+    scores = np.full(len(boxes), math.nan) if len(found) == 2 or found[2] is None else np.asarray(found[2], float)
+    landmarks = [None] * len(boxes) if found[1] is None else list(found[1])
+    faces = [_face(*row) for row in zip(boxes, landmarks, scores, strict=True)]
+    return sorted(faces, key=lambda face: -(face.score if face.score == face.score else 0.0))
+
+
+def _face(box: NDArray[np.float64], landmarks: Any, score: float) -> Face:
+    left, top, right, bottom = map(float, box)
+    if landmarks is None or len(landmarks) < 2 or not np.isfinite(np.asarray(landmarks, float)[:2]).all():
+        return Face((left, top, right, bottom), None, float(score))
+    first, second = sorted((float(x), float(y)) for x, y in np.asarray(landmarks, float)[:2])
+    return Face((left, top, right, bottom), (first, second), float(score))
+
+
+def find_faces(image: NDArray[np.uint8], *, tilted: bool = True) -> list[Face]:
+    """Find faces with scikit-image's cascade, and align each with the average face.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W) or (H, W, 3), uint8
+        The picture.
+    tilted : bool, default=True
+        Look at turned copies where nothing is found in the picture as it comes.
+
+    Returns
+    -------
+    faces : list of Face
+        With eyes; the score is the correlation with the average face. The surest is first.
+    """
+    grey = _grey(image)
+    faces = _upright(grey)
+    for degrees in TILTS if tilted else ():
+        if faces:
+            break
+        faces = _turned(grey, degrees)
+    return sorted(faces, key=lambda face: -face.score)
+
+
+def _upright(grey: NDArray[np.uint8]) -> list[Face]:
+    factor = min(MOST_ENLARGED, WINDOW / (SMALLEST_SHARE * min(grey.shape)))
+    small = _resized(grey, factor)
+    if min(small.shape) < WINDOW:
+        return []
+    found = _hits(small, factor=1.15, smallest=WINDOW, largest=min(small.shape))
+    fitted = [average_face().fit(grey, hit.moved(0, 0, 1 / factor)) for hit in found if _seen_again(small, hit)]
+    return _distinct([face for face in fitted if face.score >= LEAST_LIKE])
+
+
+def _seen_again(image: NDArray[np.uint8], hit: Face) -> bool:
+    """Tell whether the cascade, looking closer, finds the face again: most things that are none it does not."""
+    room = round(0.35 * hit.side)
+    left, top, right, bottom = (round(value) for value in hit.box)
+    part = image[max(0, top - room) : bottom + room, max(0, left - room) : right + room]
+    close = _resized(np.ascontiguousarray(part), 1.5 * WINDOW / hit.side)
+    return min(close.shape) > 26 and bool(_hits(close, factor=1.05, smallest=26, largest=50))
+
+
+def _hits(image: NDArray[np.uint8], *, factor: float, smallest: int, largest: int) -> list[Face]:
+    found = _cascade().detect_multi_scale(
+        img=image,
+        scale_factor=factor,
+        step_ratio=1,
+        min_size=(smallest, smallest),
+        max_size=(largest, largest),
+        min_neighbor_number=NEIGHBOURS,
+    )
+    return [Face((hit["c"], hit["r"], hit["c"] + hit["width"], hit["r"] + hit["height"])) for hit in found]
+
+
+def _turned(grey: NDArray[np.uint8], degrees: float) -> list[Face]:
+    """Find faces in the picture turned counter-clockwise, and return them as they lie in the picture."""
+    turned = Image.fromarray(grey).rotate(degrees, Image.Resampling.BILINEAR, fillcolor=int(np.median(grey)))
+    middle = complex(grey.shape[1] / 2, grey.shape[0] / 2)
+    faces = []
+    for face in _upright(np.asarray(turned)):
+        if face.eyes is None:
+            continue
+        back = [(complex(*eye) - middle) * np.exp(1j * np.radians(degrees)) + middle for eye in face.eyes]
+        faces.append(Face.of_eyes([(eye.real, eye.imag) for eye in back], face.score))
+    return faces
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """Leave out faces that were found twice."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(math.dist(face.centre, other.centre) > 0.5 * other.side for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(image) if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
+
+
+def _resized(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+@cache
+def _cascade() -> Any:
+    try:
+        from skimage.data import lbp_frontal_face_cascade_filename
+        from skimage.feature import Cascade
+    except ImportError as error:
+        raise ImportError(
+            "finding faces needs scikit-image, which is not installed. Install it with: pip install 'flowexpr[faces]'"
+        ) from error
+    return Cascade(lbp_frontal_face_cascade_filename())
+
+
+def _cascade_detector() -> Detector:
+    _cascade()
+
+    def detect(image: NDArray[np.uint8]) -> Any:
+        faces = find_faces(image)
+        return [face.box for face in faces], [face.eyes for face in faces], [face.score for face in faces]
+
+    return detect
+
+
+def _opencv() -> Any:
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError(
+            "this detector needs OpenCV, which is not installed. Install it with: pip install 'flowexpr[opencv]'"
+        ) from error
+    return cv2
+
+
+def _haar() -> Detector:
+    cv2 = _opencv()
+    folder = Path(getattr(getattr(cv2, "data", None), "haarcascades", ""))
+    names = ("haarcascade_frontalface_alt2.xml", "haarcascade_eye.xml")
+    if not all((folder / name).is_file() for name in names):
+        raise ImportError(
+            f"OpenCV {cv2.__version__} ships no Haar cascades; version 4 does: pip install 'flowexpr[opencv]'"
+        )
+    frontal, eye = (cv2.CascadeClassifier(str(folder / name)) for name in names)
+
+    def detect(image: NDArray[np.uint8]) -> Any:
+        grey = _grey(image)
+        smallest = max(WINDOW, round(SMALLEST_SHARE * min(grey.shape)))
+        for degrees in (0.0, *TILTS):
+            turn = cv2.getRotationMatrix2D((grey.shape[1] / 2, grey.shape[0] / 2), degrees, 1.0)
+            turned = cv2.warpAffine(grey, turn, grey.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+            hits, _, weights = frontal.detectMultiScale3(
+                turned, 1.1, 4, minSize=(smallest, smallest), outputRejectLevels=True
+            )
+            if len(hits):
+                break
+        back = cv2.invertAffineTransform(turn)
+        boxes, landmarks = [], []
+        for left, top, width, height in hits:
+            middle = back @ [left + width / 2, top + height / 2, 1]
+            boxes.append([*(middle - width / 2), *(middle + width / 2)])
+            eyes = _eyes(eye, turned[top : top + height, left : left + width])
+            landmarks.append(eyes and [back @ [left + x, top + y, 1] for x, y in eyes])
+        return boxes, landmarks, np.ravel(weights)
+
+    return detect
+
+
+def _eyes(cascade: Any, face: NDArray[np.uint8]) -> list[tuple[float, float]] | None:
+    """Return the surest eye on each side of the upper half of a face, or None where one is missing."""
+    side = face.shape[1]
+    upper = np.ascontiguousarray(face[: round(0.6 * side)])
+    hits, _, weights = cascade.detectMultiScale3(upper, 1.05, 3, minSize=(side // 8,) * 2, outputRejectLevels=True)
+    surest = sorted(zip(np.ravel(weights), hits, strict=True), key=lambda pair: -pair[0])
+    middles = [(x + width / 2, y + height / 2) for _, (x, y, width, height) in surest]
+    left = next((eye for eye in middles if 0.15 * side < eye[0] < 0.45 * side), None)
+    right = next((eye for eye in middles if 0.55 * side < eye[0] < 0.85 * side), None)
+    level = left is not None and right is not None and abs(left[1] - right[1]) < 0.15 * side
+    return [left, right] if level and left is not None and right is not None else None
+
+
+def _yunet(path: str) -> Detector:
+    cv2 = _opencv()
+    if not hasattr(cv2, "FaceDetectorYN"):
+        raise ImportError(f"OpenCV {cv2.__version__} has no FaceDetectorYN: pip install 'flowexpr[opencv]'")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"detector={path!r} was expected to be a YuNet file, but there is none.")
+    network = cv2.FaceDetectorYN.create(path, "", (320, 320))
+
+    def detect(image: NDArray[np.uint8]) -> Any:
+        colour = np.repeat(image[..., None], 3, -1) if image.ndim == 2 else image[..., ::-1]
+        network.setInputSize((image.shape[1], image.shape[0]))
+        _, rows = network.detect(np.ascontiguousarray(colour))
+        rows = np.zeros((0, 15)) if rows is None else np.asarray(rows, dtype=float)
+        boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
+        return boxes, rows[:, 4:8].reshape(-1, 2, 2), rows[:, 14]
+
+    return detect
+
+
+def _none() -> Detector:
+    def detect(image: NDArray[np.uint8]) -> Any:
+        height, width = image.shape[:2]
+        return [[0, 0, width, height]], None, [1.0]
+
+    return detect
+
+
+DETECTORS: dict[str, Callable[[], Detector]] = {"cascade": _cascade_detector, "haar": _haar, "none": _none}

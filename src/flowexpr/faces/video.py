@@ -1,0 +1,134 @@
+"""Reading videos frame by frame with PyAV, at constant memory, with the time of every frame as the file has it."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowexpr.exceptions import UnreadableImageError
+
+__all__ = ["VIDEO_SUFFIXES", "VideoFrame", "is_video", "read_frames"]
+
+VIDEO_SUFFIXES = {
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv"),
+    *(".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".3gp", ".ogv", ".vob"),
+}
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One frame, decoded only when its pixels are asked for.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the video, in the order in which frames are shown, from 0.
+    time : float
+        Seconds from the first frame; frames need not be equally far apart.
+    """
+
+    index: int
+    time: float
+    _frame: Any
+    _turn: int
+
+    def grey(self) -> NDArray[np.uint8]:
+        """Return the brightness, (H, W) uint8."""
+        if self._frame.format.name in ("yuv420p", "yuvj420p", "nv12", "gray"):
+            plane = self._frame.planes[0]
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            grey = rows[: self._frame.height, : self._frame.width]
+        else:
+            grey = self._frame.to_ndarray(format="gray")
+        return np.ascontiguousarray(np.rot90(grey, self._turn))
+
+    def colour(self) -> NDArray[np.uint8]:
+        """Return red, green and blue, (H, W, 3) uint8."""
+        return np.ascontiguousarray(np.rot90(self._frame.to_ndarray(format="rgb24"), self._turn))
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Tell by its suffix whether a file is a video."""
+    return os.path.splitext(os.fspath(path))[1].lower() in VIDEO_SUFFIXES
+
+
+def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
+    """Decode a video, one frame after the other.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Yields
+    ------
+    frame : VideoFrame
+        In the order in which they are shown. A damaged stretch is left out.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is missing, holds no video, or no frame of it can be decoded; or, after the last good frame, if
+        what follows cannot be.
+    ImportError
+        If PyAV is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            "reading videos needs PyAV, which is not installed. Install it with: pip install 'flowexpr[video]'"
+        ) from error
+    av.logging.set_level(None)  # damage is told by an exception, not by lines on standard error
+    try:
+        with av.open(os.fspath(path), metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise UnreadableImageError("a file without a video stream")
+            yield from _decoded(container)
+    except UnreadableImageError:
+        raise
+    except FileNotFoundError as error:
+        raise UnreadableImageError("no such file") from error
+    except PermissionError as error:
+        raise UnreadableImageError("no permission to read it") from error
+    except (av.error.FFmpegError, ValueError, OSError, UnicodeError, MemoryError) as error:
+        raise UnreadableImageError(f"not a video, or damaged: {_reason(error)}") from error
+
+
+def _decoded(container: Any) -> Iterator[VideoFrame]:
+    import av
+
+    stream = container.streams.video[0]
+    # Frames in threads cost memory for each thread; slices cost none.
+    stream.thread_type = "SLICE"
+    first: float | None = None
+    index = 0
+    failed: Exception | None = None
+    period = float(1 / stream.average_rate) if stream.average_rate else 1 / 25
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError as error:
+            failed = error
+            continue
+        for frame in frames:
+            seconds = frame.time if frame.time is not None else index * period
+            first = seconds if first is None else first
+            yield VideoFrame(index, seconds - first, frame, _quarter_turns(frame))
+            index += 1
+    if not index:
+        raise UnreadableImageError(f"no frame can be decoded{f': {_reason(failed)}' if failed else ''}")
+    if failed is not None:
+        raise UnreadableImageError(f"parts of it cannot be decoded: {_reason(failed)}")
+
+
+def _quarter_turns(frame: Any) -> int:
+    """Return by how many quarters, counter-clockwise, the recorder says that the frame is to be turned."""
+    return round(getattr(frame, "rotation", 0) / 90) % 4
+
+
+def _reason(error: Exception | None) -> str:
+    return str(getattr(error, "strerror", None) or error or "unknown").splitlines()[0]

@@ -1,0 +1,63 @@
+"""Person baselines: how a face differs from the neutral face of the same person, in latent space."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["neutral_latents"]
+
+
+def neutral_latents(
+    z1: NDArray[np.floating],
+    groups: ArrayLike | None,
+    neutral: ArrayLike | Mapping[Any, ArrayLike],
+    encode: Callable[[ArrayLike], NDArray[np.floating]],
+) -> NDArray[np.floating]:
+    """Return for every sample the mean z1 of the neutral images of its person.
+
+    Parameters
+    ----------
+    z1 : ndarray of shape (n, d)
+        Deepest latents of the samples.
+    groups : array-like of shape (n,) or None
+        The person of every sample.
+    neutral : array-like of bool of shape (n,), or mapping of person to images
+        Which of the samples are neutral; or neutral images of every person.
+    encode : callable
+        Maps images to their z1, (n, ...).
+
+    Raises
+    ------
+    ValueError
+        If groups are missing or of another length, `neutral` is neither of the two, or a person has no neutral image.
+    """
+    people = np.asarray(groups)
+    if people.shape != (len(z1),):
+        raise ValueError(
+            f"neutral needs groups with the person of each of the {len(z1)} samples, but groups "
+            f"{'is None' if groups is None else f'has shape {people.shape}'}. Pass the subjects as groups."
+        )
+    known, person = np.unique(people, return_inverse=True)
+    if isinstance(neutral, Mapping):
+        _check_everybody(known, [name in neutral for name in known.tolist()])
+        means = [encode(neutral[name]).mean(0).ravel() for name in known.tolist()]
+        return np.stack(means)[person]
+    marked = np.asarray(neutral)
+    if marked.shape != people.shape or marked.dtype != np.bool_:
+        raise ValueError(
+            f"neutral was expected to be {len(z1)} booleans, or a dict of person to images, but has dtype "
+            f"{marked.dtype} and shape {marked.shape}. Pass y == 'neutral', say."
+        )
+    _check_everybody(known, np.isin(known, people[marked]).tolist())
+    return np.stack([z1[marked & (people == name)].mean(0) for name in known])[person]
+
+
+def _check_everybody(known: NDArray[Any], found: list[bool]) -> None:
+    missing = known[~np.array(found, dtype=bool)].tolist()
+    if missing:
+        raise ValueError(
+            f"a neutral image of everybody was expected, but {len(missing)} of {len(known)} have none: "
+            f"{', '.join(map(str, missing[:5]))}. Leave these people out, or pass neutral images of them."
+        )

@@ -1,0 +1,95 @@
+"""Morphs: faces carried from one expression to the others, and what the model makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flowexpr.report.faces import picture
+from flowexpr.report.material import Material, Section
+from flowexpr.report.plots import Plot, Series
+
+__all__ = ["morph_section"]
+
+STRENGTHS = (0.0, 0.5, 1.0, 1.5)
+N_PEOPLE = 4
+N_MEASURED = 24
+
+
+def morph_section(material: Material) -> Section | None:
+    """Morph a few faces; pictures only where faces may be shown, the model's own reading of the morphs always.
+
+    None without a model that morphs, or without images.
+    """
+    images = material.images
+    if images is None or images.ndim < 3 or not hasattr(material.model, "morph"):
+        return None
+    start, from_ = _starts(material)
+    targets = [label for label in material.model.classes_ if from_ is None or label != from_]
+    measured = images[start[:N_MEASURED]]
+    shown = start[:N_PEOPLE]
+    return Section(
+        "morphs",
+        "Morphs",
+        {
+            "plot": _recognised(material.model, measured, targets, from_),
+            "n_measured": len(measured),
+            "from_name": None if from_ is None else str(from_),
+            "targets": [str(label) for label in targets],
+            "people": _sheet(material, images[shown], targets, from_) if material.shows_faces else [],
+            "person": _strengths(material, images[shown[0]], targets, from_) if material.shows_faces else [],
+            "unseen": material.model_fold is not None,
+        },
+    )
+
+
+def _starts(material: Material) -> tuple[np.ndarray, Any]:
+    """Return rows to start from, one a person first: neutral faces, and new people, where there are some."""
+    pooled = material.pooled
+    neutral = [label for label in material.result.classes if str(label).lower() == "neutral"]
+    known = np.isin(pooled.y_true, neutral) if neutral else np.ones(len(pooled.index), dtype=bool)
+    if material.model_fold is not None:
+        known &= pooled.fold == material.model_fold
+    places = np.random.default_rng(material.random_state).permutation(np.flatnonzero(known))
+    if pooled.subject is not None:
+        _, first = np.unique(pooled.subject[places], return_index=True)
+        places = np.concatenate([places[first], np.delete(places, first)])
+    return pooled.index[places], neutral[0] if neutral else None
+
+
+def _morph(model: Any, images: np.ndarray, to: Any, from_: Any, strength: float) -> np.ndarray:
+    return np.asarray(model.morph(images, to, from_=from_, strength=strength)).reshape(images.shape)
+
+
+def _recognised(model: Any, images: np.ndarray, targets: list[Any], from_: Any) -> Plot:
+    """Draw how often the model reads a morph as what it should show, by strength."""
+    series = []
+    for style, label in enumerate(targets):
+        shares = [
+            np.mean(model.predict(_morph(model, images, label, from_, strength)) == label) for strength in STRENGTHS
+        ]
+        series.append(Series(str(label), STRENGTHS, shares, style=style))
+    return Plot(
+        "Morphs that the model itself reads as their target",
+        series,
+        x_label="strength",
+        y_label="share of the morphs",
+        x_range=(0.0, STRENGTHS[-1]),
+        y_percent=True,
+    )
+
+
+def _sheet(material: Material, images: np.ndarray, targets: list[Any], from_: Any) -> list[list[str]]:
+    """Return a row a person: the start, then every target at strength 1."""
+    columns = [images, *(_morph(material.model, images, label, from_, 1.0) for label in targets)]
+    return [[picture(column[i]) for column in columns] for i in range(len(images))]
+
+
+def _strengths(material: Material, image: np.ndarray, targets: list[Any], from_: Any) -> list[tuple[str, list[str]]]:
+    """Return one person: a row a target, a column a strength."""
+    one = image[np.newaxis]
+    return [
+        (str(label), [picture(_morph(material.model, one, label, from_, strength)[0]) for strength in STRENGTHS])
+        for label in targets
+    ]

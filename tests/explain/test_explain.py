@@ -1,0 +1,102 @@
+"""Explanations: parts that sum to the decision, a map that is complete, neighbours, counterfactuals, wrong requests."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+from flowexpr import FlowExpressionClassifier
+from flowexpr.datasets import make_faces
+
+SMALL = {"n_flows": 2, "hidden_channels": 16, "head_n_flows": 2, "head_hidden_channels": 16}
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return make_faces(4, expressions=3, n_clips=1, n_frames=2, image_size=32, random_state=0)
+
+
+@pytest.fixture(scope="module", params=["conditional", "gmm"])
+def model(request, faces):
+    return FlowExpressionClassifier(**SMALL, head=request.param, max_epochs=30, augment=False, random_state=0).fit(
+        faces.images, faces.target
+    )
+
+
+@pytest.fixture(scope="module")
+def explained(model, faces):
+    return model.explain(faces.images[:6])
+
+
+def test_evidence_is_the_difference_of_the_logits(model, faces, explained):
+    log_proba = model.predict_log_proba(faces.images[:6])
+    for one, row in zip(explained, log_proba, strict=True):
+        a, b = (np.flatnonzero(model.classes_ == label)[0] for label in (one.label, one.against))
+        assert a == row.argmax()
+        assert one.evidence == pytest.approx(row[a] - row[b], rel=1e-4, abs=1e-3)
+
+
+def test_parts_sum_to_the_evidence(explained):
+    for one in explained:
+        parts = one.parts
+        of_prior = parts.class_prior
+        assert parts.flows.sum() + parts.latent_prior + of_prior == pytest.approx(one.evidence, rel=1e-4, abs=1e-5)
+        assert parts.cells.sum() + of_prior == pytest.approx(one.evidence, rel=1e-4, abs=1e-5)
+        assert parts.channels.sum() + of_prior == pytest.approx(one.evidence, rel=1e-4, abs=1e-5)
+
+
+def test_map_is_complete(explained):
+    for one in explained:
+        change = one.evidence - one.baseline_evidence
+        assert one.pixel_map.shape == one.image.shape[:2]
+        assert one.pixel_map.sum() == pytest.approx(change, rel=0.02, abs=0.01)
+        assert sum(one.regions.values()) == pytest.approx(one.pixel_map.sum(), rel=1e-6, abs=1e-6)
+
+
+def test_counterfactual_is_taken_for_the_other_class(model, explained):
+    reached = [one for one in explained if one.counterfactual.reached]
+    assert reached
+    for one in reached:
+        assert model.predict(one.counterfactual.image[None])[0] == one.against
+
+
+def test_neighbours_leave_out_who_is_excluded(model, faces):
+    subject = faces.subject
+    (one,) = model.explain(
+        faces.images[:1],
+        pixel_map=False,
+        counterfactual=False,
+        reference=(faces.images, faces.target, subject),
+        exclude=[subject[0]],
+    )
+    for label in (one.label, one.against):
+        near = one.neighbours[label]
+        assert near
+        assert all(each.id != subject[0] for each in near)
+        assert [each.distance for each in near] == sorted(each.distance for each in near)
+
+
+def test_vectors_are_explained_by_feature():
+    data = load_iris(as_frame=True)
+    clf = FlowExpressionClassifier(max_epochs=5, random_state=0).fit(data.data, data.target)
+    one = clf.explain(data.data[:1])[0]
+    assert list(one.regions) == data.feature_names
+    assert "this sample is" in one.text
+
+
+def test_batch_gives_what_one_by_one_gives(model, faces, explained):
+    alone = model.explain(faces.images[2:3])[0]
+    np.testing.assert_allclose(alone.pixel_map, explained[2].pixel_map, rtol=1e-2, atol=1e-3)
+    assert alone.evidence == pytest.approx(explained[2].evidence, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"against": "joy"}, "unknown label 'joy'"),
+        ({"confidence": 1.0}, r"confidence=1.0 was expected to be a probability"),
+        ({"n_neighbours": 0}, "n_neighbours=0 was expected to be an integer of at least 1"),
+    ],
+)
+def test_wrong_requests_are_told(model, faces, request_, message):
+    with pytest.raises(ValueError, match=message):
+        model.explain(faces.images[:1], **request_)

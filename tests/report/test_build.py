@@ -1,0 +1,138 @@
+"""What stands in the page, and what does not."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from flowexpr import report
+from flowexpr.baselines import pca_lda
+from flowexpr.evaluation import EvaluationResult, evaluate
+
+ALL = ["setting", "scores", "confusion", "people", "leakage", "reliability", "rejection"]
+WITH_MODEL = [*ALL, "map", "morphs", "training", "card"]
+
+
+class Outline(HTMLParser):
+    """The sections, scripts, pictures and addresses of a page, as a parser sees them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sections, self.scripts, self.pictures, self.links = [], 0, 0, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag == "section":
+            self.sections.append(attributes["id"])
+        self.scripts += tag == "script"
+        self.pictures += tag == "img"
+        self.links += [value for name, value in attrs if name in ("src", "href") and not value.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def page(evaluated, flow, tmp_path_factory):
+    """Return the text of a page without faces."""
+    X, names, result = evaluated
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    return report.build(result, flow, path, X=X, names=names, skipped=[(names[0], "broken")]).read_text("utf-8")
+
+
+def test_every_part_stands_in_the_page(page):
+    assert Outline(page).sections == WITH_MODEL
+
+
+def test_without_model_and_images_their_parts_are_left_out(evaluated, tmp_path):
+    text = report.build(evaluated[2], None, tmp_path / "report.html").read_text("utf-8")
+    assert Outline(text).sections == [*ALL, "card"]
+
+
+def test_numbers_are_those_of_the_result(page, evaluated):
+    summary = evaluated[2].summary()
+    for row in summary:
+        assert f"{100 * row['accuracy']:.1f} %" in page
+        assert f"{100 * row['accuracy_low']:.1f} \u2013 {100 * row['accuracy_high']:.1f} %" in page
+    shown = re.search(r'<table class="heat">(.*?)</table>', page, re.DOTALL)[1]
+    shares = [int(cell) for cell in re.findall(r'<td[^>]*style="--share[^>]*>(\d+)</td>', shown)]
+    matrix = evaluated[2].confusion_matrix("flow", "subject", normalize="true", average="folds")
+    assert shares == [int(f"{100 * share:.0f}") for share in matrix.ravel()]
+
+
+def test_labels_and_file_names_are_never_markup(page):
+    assert "<script>window.broken" not in page
+    assert Outline(page).scripts == 2  # the map's data and the page's own
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert set(Outline(page).links) == {"data:,"}
+    assert not re.search(r"https?://|@import|url\(", page)
+
+
+def test_faces_are_left_out_unless_asked_for(page):
+    assert "data:image" not in page
+    assert "holds no image of a face" in page
+
+
+def test_embedded_faces_come_with_a_warning(evaluated, flow, tmp_path):
+    X, names, result = evaluated
+    text = report.build(result, flow, tmp_path / "r.html", X=X, names=names, embed_faces=True).read_text("utf-8")
+    assert "This file holds images of faces" in text
+    assert text.count("data:image/jpeg") == 1
+    # 12 unsure and 6 untypical ones, 4 people from neutral to 2 expressions, and one person at 4 strengths of both.
+    assert Outline(text).pictures == 12 + 6 + 4 * 3 + 2 * 4
+
+
+def test_two_thousand_embedded_faces_stay_under_eight_megabytes(tmp_path):
+    random = np.random.default_rng(0)
+    y = np.arange(2000) % 6
+    X = random.integers(0, 256, (2000, 48, 48, 3), dtype=np.uint8)  # noise: nothing compresses worse
+    X[:, :8, :8] = (40 * y)[:, None, None, None]
+    result = evaluate({"linear": pca_lda(n_components=5)}, X[:, ::6, ::6], y, n_splits=2)
+    path = report.build(result, _Corner(), tmp_path / "report.html", X=X, embed_faces=True)
+    assert path.read_text("utf-8").count("<use href") > 2000
+    assert path.stat().st_size < 8e6
+
+
+class _Corner:
+    """A transformer that is quick to run on 2000 images."""
+
+    def transform(self, X):
+        return X[:, :8:4, :8:4].reshape(len(X), -1)
+
+
+def test_people_new_to_the_model_are_marked(page, evaluated, flow, tmp_path):
+    X, _, result = evaluated
+    unseen = int(np.sum(result.predictions["flow", "subject"].fold == 0))
+    assert len(re.findall(r'class="s\d unseen"', page)) == unseen
+    copy = EvaluationResult.from_json(result.to_json())
+    other = report.build(copy, flow, tmp_path / "r.html", X=X).read_text("utf-8")
+    assert " unseen" not in re.sub(r"<script.*?</script>|<style.*?</style>", "", other, flags=re.DOTALL)
+
+
+def test_the_least_typical_images_are_listed(page, evaluated, flow):
+    least = int(np.argmin(flow.typicality(evaluated[0])))
+    listed = page.split("The least typical images")[1]
+    assert listed.index(f'<td class="name">{least} ') < listed.index("</tr>", listed.index("<tbody>"))
+
+
+def test_without_subjects_the_number_is_put_in_its_place(draw_images, tmp_path):
+    X, y = draw_images(n=24)
+    result = evaluate({"linear": pca_lda(n_components=2)}, X, y, protocols=["random"], n_splits=2)
+    text = report.build(result, None, tmp_path / "report.html").read_text("utf-8")
+    assert "says nothing about other people" in text
+    assert "people" not in Outline(text).sections
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"X": np.zeros((3, 16, 16))}, "X was expected to hold the 48 samples that were evaluated.*holds 3"),
+        ({"names": ["a"]}, "names was expected to hold the 48 samples"),
+        ({"embed_faces": True}, "embed_faces=True needs the images, but X is None"),
+    ],
+)
+def test_wrong_input_is_told(evaluated, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        report.build(evaluated[2], None, tmp_path / "report.html", **arguments)
+    assert not (tmp_path / "report.html").exists()

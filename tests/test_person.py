@@ -1,0 +1,49 @@
+"""Person baselines: the neutral face of the same person is subtracted, and nobody may lack one."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def people(colour_images):
+    """Return 24 images, the person of each (three of them) and which are neutral: the first two of each."""
+    person = np.repeat(["ann", "bob", "cy"], 8)
+    return colour_images[0], person, np.arange(24) % 8 < 2
+
+
+def test_without_neutral_images_it_is_z1_prime(fitted_images, people):
+    X, person, _ = people
+    expected = fitted_images.encode(X).z1_prime.reshape(24, -1)
+    np.testing.assert_allclose(fitted_images.transform(X, groups=person), expected)
+
+
+def test_the_mean_z1_of_the_own_neutral_images_is_subtracted(fitted_images, people):
+    X, person, neutral = people
+    changed = fitted_images.transform(X, groups=person, neutral=neutral)
+    z1 = fitted_images.encode(X).z1.reshape(24, -1)
+    np.testing.assert_allclose(changed[8:16], z1[8:16] - z1[8:10].mean(0), atol=1e-5)
+    assert changed.dtype == np.float32
+    assert changed.shape == fitted_images.transform(X).shape
+
+
+def test_neutral_images_may_come_apart(fitted_images, people):
+    X, person, neutral = people
+    apart = {name: X[neutral & (person == name)] for name in np.unique(person)}
+    marked = fitted_images.transform(X, groups=person, neutral=neutral)
+    np.testing.assert_allclose(fitted_images.transform(X, groups=person, neutral=apart), marked, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"groups": None}, "neutral needs groups with the person of each of the 24 samples, but groups is None"),
+        ({"groups": np.arange(3)}, r"but groups has shape \(3,\)\. Pass the subjects as groups"),
+        ({"neutral": np.arange(24)}, r"neutral was expected to be 24 booleans, .* but has dtype int64"),
+        ({"neutral": np.arange(24) < 8}, "2 of 3 have none: bob, cy"),
+        ({"neutral": {"ann": None}}, "2 of 3 have none: bob, cy"),
+    ],
+)
+def test_what_does_not_fit_is_refused(fitted_images, people, change, message):
+    X, person, neutral = people
+    with pytest.raises(ValueError, match=message):
+        fitted_images.transform(X, **{"groups": person, "neutral": neutral, **change})
