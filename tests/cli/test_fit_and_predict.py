@@ -42,7 +42,7 @@ def test_model_is_saved_with_how_images_were_prepared(model, folder):
     loaded = flowexpr.load(model)
     assert loaded.classes_.tolist() == ["anger", "joy"]
     assert loaded.image_shape_ == (16, 16, 3)
-    assert loaded.preprocessing_ == {"image_size": [16, 16], "grey": False, "crop": None}
+    assert loaded.preprocessing_ == {"image_size": [16, 16], "grey": False, "crop": None, "margin": 0.05}
     assert loaded.n_flows == 1
     assert loaded.random_state == 0
 

@@ -129,11 +129,11 @@ def prepare_faces(
         "in_frames": in_frames,
     }
     units, unmatched = _units(files, segments, settings, cropper)
-    _begin(root, settings)
-    todo = [unit for unit in units if not unit.rows_file(root).is_file()]
-    if todo:
-        (root / MANIFEST).unlink(missing_ok=True)
     try:
+        _begin(root, settings)
+        todo = [unit for unit in units if not unit.rows_file(root).is_file()]
+        if todo:
+            (root / MANIFEST).unlink(missing_ok=True)
         jobs = (delayed(_do)(unit, cropper, root) for unit in todo)
         done = Parallel(n_jobs=workers, return_as="generator")(jobs)
         for _ in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):

@@ -1,0 +1,208 @@
+"""From files to a data set: a row for everything, resuming, fixes, and reading it back."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import flowexpr.faces.dataset as dataset
+from flowexpr.datasets import load_faces
+from flowexpr.faces import Face, Fix, Segment, Source, prepare_faces, read_boxes, read_fixes, read_segments
+from flowexpr.faces.review import write_review
+
+SEGMENTS = [
+    Segment("portrait.mp4", 0.5, 1.0, "joy", "A", "c1"),
+    Segment("portrait.mp4", 2.0, 2.5, "anger", "B", "c2"),
+    Segment("portrait.mp4", 9.0, 9.5, "anger", "B", "c3"),
+    Segment("other.mp4", 0, 1, "joy", "A", "c4"),
+]
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def of_kind(rows):
+    return {row.source.rsplit("/", 1)[-1]: row.status for row in rows}
+
+
+def test_every_file_has_a_row_whatever_it_is(photographs, tmp_path):
+    names = ["good.png", "no_face.png", "empty.png", "text.jpg", "cut.jpg", "one.png", "missing.png", "good.jpg"]
+    rows = prepare_faces([str(photographs / name) for name in names], tmp_path / "set")
+    status = of_kind(rows)
+    assert list(status) == names
+    assert status["good.png"] == status["good.jpg"] == "ok"
+    assert status["no_face.png"] == status["one.png"] == "no face found"
+    assert all(status[name].startswith("unreadable: ") for name in ("empty.png", "text.jpg", "cut.jpg", "missing.png"))
+    with open(tmp_path / "set" / "manifest.csv", newline="") as file:
+        header = next(csv.reader(file))
+    assert header[:7] == ["path", "label", "subject", "clip", "frame", "time", "box"]
+    assert header[7:13] == ["landmarks", "detector_score", "blur", "brightness", "contrast", "status"]
+
+
+def test_exactly_the_labelled_frames_are_written(portrait_video, tmp_path):
+    rows = prepare_faces([str(portrait_video)], tmp_path / "set", segments=SEGMENTS)
+    assert [(row.frame, row.label) for row in rows if row.status == "ok"] == [
+        *((str(i), "joy") for i in range(5, 10)),
+        *((str(i), "anger") for i in range(20, 25)),
+    ]
+    assert "no frame from second 9 to 9.5" in rows[10].status
+    assert rows[11].status == "no such video among the inputs"
+    faces = load_faces(tmp_path / "set")
+    assert faces.images.shape == (10, 64, 64, 3)
+    assert faces.subject.tolist() == ["A"] * 5 + ["B"] * 5
+    assert faces.frame.tolist() == [*range(5, 10), *range(20, 25)]
+    assert len(faces.skipped) == 2
+    assert faces.preparation["crop"] == "face"
+
+
+def test_segments_in_frames_and_at_a_rate(portrait_video, tmp_path):
+    segments = [Segment("portrait.mp4", 10, 31, "joy", "A", "c")]
+    rows = prepare_faces([str(portrait_video)], tmp_path / "set", segments=segments, in_frames=True, rate=2)
+    assert [row.frame for row in rows] == ["10", "15", "20", "25", "30"]
+
+
+def test_killed_run_goes_on_to_the_same_result(photographs, portrait_video, tmp_path, monkeypatch):
+    sources = [str(photographs / "good.png"), str(portrait_video), str(photographs / "good.jpg")]
+    segments = SEGMENTS[:2]
+    prepare_faces(sources, tmp_path / "whole", segments=segments)
+    do, done = dataset._do, []
+
+    def killed(unit, *rest):
+        if done:
+            (tmp_path / "killed" / "faces" / unit.name).mkdir(parents=True)
+            (tmp_path / "killed" / "faces" / unit.name / "half.png").write_bytes(b"half")
+            raise KeyboardInterrupt
+        done.append(unit)
+        do(unit, *rest)
+
+    monkeypatch.setattr(dataset, "_do", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_faces(sources, tmp_path / "killed", segments=segments)
+    with pytest.raises(ValueError, match="preparation was not finished"):
+        load_faces(tmp_path / "killed")
+    monkeypatch.setattr(dataset, "_do", do)
+    prepare_faces(sources, tmp_path / "killed", segments=segments)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_result(photographs, portrait_video, tmp_path):
+    sources = [str(photographs / "good.png"), str(portrait_video)]
+    prepare_faces(sources, tmp_path / "one", rate=5)
+    prepare_faces(sources, tmp_path / "two", rate=5, workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_full_disk_is_told_and_what_is_finished_is_kept(photographs, tmp_path, monkeypatch):
+    import errno
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(dataset, "write_atomically", full)
+    with pytest.raises(OSError, match=r"is full. What is finished is kept: make room and run the same command again"):
+        prepare_faces([str(photographs / "good.png")], tmp_path / "set")
+
+
+def test_folder_of_other_things_is_refused(photographs, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="holds other things"):
+        prepare_faces([str(photographs / "good.png")], tmp_path)
+
+
+def test_review_is_sorted_by_doubt_and_its_fixes_are_applied(photographs, tmp_path):
+    sources = [Source(str(photographs / name), "joy", "A") for name in ("good.png", "no_face.png", "good.jpg")]
+    rows = prepare_faces(sources, tmp_path / "set")
+    page, table = write_review(rows, tmp_path / "set")
+    assert "no face found" in page.read_text(encoding="utf-8")
+    with open(table, newline="") as file:
+        edited = list(csv.DictReader(file))
+    assert edited[0]["status"] == "no face found"
+    edited[0]["new_box"] = "40 50 120 130"
+    edited[1]["drop"] = "x"
+    edited[2]["new_label"] = "anger"
+    with open(table, "w", newline="") as file:
+        writer = csv.DictWriter(file, edited[0])
+        writer.writeheader()
+        writer.writerows(edited)
+    fixed = {row.source: row for row in prepare_faces(sources, tmp_path / "set", fixes=read_fixes(table))}
+    assert fixed[edited[0]["source"]].status == "ok"
+    assert fixed[edited[0]["source"]].box == "40.0 50.0 120.0 130.0"
+    assert fixed[edited[1]["source"]].status == "dropped by hand"
+    assert fixed[edited[2]["source"]].label == "anger"
+
+
+def test_fixes_of_other_files_are_refused(photographs, tmp_path):
+    with pytest.raises(ValueError, match="fixes were expected to be of the inputs"):
+        prepare_faces([str(photographs / "good.png")], tmp_path / "set", fixes={("x.png", None): Fix(drop=True)})
+
+
+def test_boxes_of_a_table_are_used(photographs, tmp_path):
+    boxes = {("no_face.png", None): Face((10, 10, 50, 50))}
+    sources = [str(photographs / name) for name in ("good.png", "no_face.png")]
+    rows = prepare_faces(sources, tmp_path / "set", boxes=boxes)
+    assert [row.status for row in rows] == ["no box in the table", "ok"]
+
+
+def test_near_duplicates_are_flagged(photographs, tmp_path):
+    rows = prepare_faces([str(photographs / "good.png")] * 2, tmp_path / "set")
+    assert rows[0].flags == ""
+    assert rows[1].flags == "near-duplicate"
+
+
+def test_callable_detector_and_none(drawn, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(drawn.images[0]).save(tmp_path / "face.png")
+    rows = prepare_faces([str(tmp_path / "face.png")], tmp_path / "a", detector="none", margin=0.0)
+    made = np.asarray(Image.open(tmp_path / "a" / rows[0].path))
+    np.testing.assert_array_equal(made, drawn.images[0])
+    mine = prepare_faces([str(tmp_path / "face.png")], tmp_path / "b", detector=lambda image: ([[0, 0, 64, 64]], None))
+    assert mine[0].box == "0.0 0.0 64.0 64.0"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"image_size": 0}, "image_size="),
+        ({"margin": -1}, "margin=-1 was expected"),
+        ({"person": "me"}, "person='me' was expected to be one of nearest"),
+        ({"rate": 0}, "rate=0 was expected"),
+        ({"workers": 0}, "workers=0 was expected"),
+    ],
+)
+def test_wrong_parameters_are_told(tmp_path, fields, message):
+    with pytest.raises(ValueError, match=message):
+        prepare_faces([], tmp_path / "set", **fields)
+
+
+class TestTables:
+    """Tables that people write."""
+
+    def test_segments_are_read(self, tmp_path):
+        (tmp_path / "s.csv").write_text("video,start,end,label\na.mp4,1,2.5,joy\na.mp4,3,4,anger\n")
+        assert read_segments(tmp_path / "s.csv") == [
+            Segment("a.mp4", 1, 2.5, "joy", "", "a_1"),
+            Segment("a.mp4", 3, 4, "anger", "", "a_2"),
+        ]
+
+    @pytest.mark.parametrize("row", ["a.mp4,2,1,joy", "a.mp4,x,1,joy", ",0,1,joy", "a.mp4,0,1,"])
+    def test_wrong_segments_are_named(self, tmp_path, row):
+        (tmp_path / "s.csv").write_text(f"video,start,end,label\na.mp4,0,1,joy\n{row}\n")
+        with pytest.raises(ValueError, match="1 rows have not: line 3"):
+            read_segments(tmp_path / "s.csv")
+
+    def test_boxes_and_eyes_are_read(self, tmp_path):
+        (tmp_path / "b.csv").write_text(
+            "path,frame,left,top,right,bottom,left_x,left_y,right_x,right_y\n"
+            "a.png,,1,2,11,12,,,,\nb.mp4,7,,,,,10,20,30,20\n"
+        )
+        boxes = read_boxes(tmp_path / "b.csv")
+        assert boxes["a.png", None].box == (1, 2, 11, 12)
+        assert boxes["b.mp4", 7].eyes == ((10, 20), (30, 20))
+
+    def test_wrong_fix_is_named(self, tmp_path):
+        (tmp_path / "f.csv").write_text("source,frame,drop,new_box,new_label\na.png,,maybe,,\n")
+        with pytest.raises(ValueError, match="line 2"):
+            read_fixes(tmp_path / "f.csv")

@@ -1,0 +1,87 @@
+"""Where faces are found: as they come, turned, darkened, shrunk; and not where there are none."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowexpr.faces import find_faces, make_detector
+from flowexpr.faces.detectors import detect_with
+
+EYES = np.array([[133.0, 105.0], [168.0, 103.0]])
+"""Where the astronaut's eyes are, by eye."""
+
+
+def test_eyes_are_where_they_are(astronaut):
+    face = find_faces(astronaut)[0]
+    assert np.abs(np.array(face.eyes) - EYES).max() < 8
+    assert face.box[0] < 145 < face.box[2]
+
+
+@pytest.mark.parametrize("degrees", [-20, 20])
+def test_tilted_face_is_found_with_its_angle(astronaut, degrees):
+    turned = np.asarray(Image.fromarray(astronaut).rotate(degrees, Image.Resampling.BICUBIC))
+    upright, face = find_faces(astronaut)[0], find_faces(turned)[0]
+    assert abs(np.degrees(face.angle - upright.angle) + degrees) < 5
+
+
+def test_dark_and_small_faces_are_found(astronaut):
+    assert find_faces((astronaut * 0.15).astype(np.uint8))
+    assert find_faces(np.asarray(Image.fromarray(astronaut).resize((90, 90), Image.Resampling.LANCZOS)))
+
+
+@pytest.mark.parametrize("name", ["coins", "brick", "chelsea", "gravel"])
+def test_nothing_is_found_where_there_is_no_face(name):
+    assert find_faces(getattr(pytest.importorskip("skimage.data"), name)()) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (23, 23), (30, 4)])
+def test_tiny_pictures_have_no_face(shape):
+    assert find_faces(np.zeros(shape, np.uint8)) == []
+
+
+def test_callable_returns_boxes_and_landmarks():
+    def mine(image):
+        return [[10, 20, 50, 60]], [[[40, 30], [20, 32]]]
+
+    face = detect_with(make_detector(mine), np.zeros((80, 80), np.uint8))[0]
+    assert face.box == (10, 20, 50, 60)
+    assert face.eyes == ((20, 32), (40, 30))
+
+
+@pytest.mark.parametrize("result", [None, [[1, 2, 3, 4]], ([[5, 5, 1, 1]], None), ([[1, 2, 3]], None)])
+def test_wrong_callable_is_told(result):
+    with pytest.raises(ValueError, match="a detector was expected to return"):
+        detect_with(lambda image: result, np.zeros((8, 8), np.uint8))
+
+
+def test_unknown_detector_is_told():
+    with pytest.raises(ValueError, match="detector='retina' was expected to be one of cascade, haar, none"):
+        make_detector("retina")
+
+
+def test_haar_cascade_finds_eyes(astronaut):
+    pytest.importorskip("cv2")
+    face = detect_with(make_detector("haar"), astronaut)[0]
+    assert face.box[0] < 145 < face.box[2]
+    assert face.eyes is not None
+    assert np.abs(np.array(face.eyes) - EYES).max() < 10
+
+
+def test_yunet_rows_become_faces(tmp_path, monkeypatch):
+    cv2 = pytest.importorskip("cv2")
+    row = np.array([10, 20, 40, 50, 22, 35, 42, 36, 30, 45, 25, 55, 40, 55, 0.9], np.float32)
+
+    class Network:
+        def setInputSize(self, size):
+            assert size == (100, 80)
+
+        def detect(self, image):
+            assert image.shape == (80, 100, 3)
+            return 1, row[None]
+
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: Network(), raising=False)
+    (tmp_path / "yunet.onnx").touch()
+    face = detect_with(make_detector(str(tmp_path / "yunet.onnx")), np.zeros((80, 100), np.uint8))[0]
+    assert face.box == (10, 20, 50, 70)
+    assert face.eyes == ((22, 35), (42, 36))
+    assert face.score == pytest.approx(0.9)
