@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import reporting
-from flowexpr.evaluation.statistics import mean_interval
 from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
@@ -25,6 +24,7 @@ from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier, hog_svm, pca_lda, pca_svm
 from flowexpr.datasets import load_faces
 from flowexpr.evaluation import EvaluationResult, evaluate
+from flowexpr.evaluation.statistics import mean_interval
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "ck+48": {

@@ -29,7 +29,7 @@ TEMPERATURES = (0.1, 1e3)
 PRIOR_STD = 0.5
 """Standard deviation of log temperature before any sample was seen: most models need one within 0.4 to 2.7."""
 
-CORRELATION = 0.25
+CORRELATION = 0.5
 """Of the log losses of two frames of one person."""
 
 

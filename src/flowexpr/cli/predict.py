@@ -1,4 +1,4 @@
-"""``flowexpr predict``: the expressions of new images, one row an input whatever became of it."""
+"""``flowexpr predict``: the expressions of new images and videos, one row a picture whatever became of it."""
 
 import argparse
 import csv
@@ -6,71 +6,131 @@ import io
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from flowexpr.classifier import FlowExpressionClassifier
 from flowexpr.cli.options import check_writable, command_parser
-from flowexpr.exceptions import UnreadableImageError
-from flowexpr.faces import FacePreparation, find_images
+from flowexpr.cli.predictions import FexColumns, OwnColumns, Smoother, predictions_of
+from flowexpr.display.axes import require_matplotlib
+from flowexpr.display.timeline import Timeline, TimelineDisplay
+from flowexpr.faces import FacePreparation
+from flowexpr.faces.pictures import Picture, read_pictures
+from flowexpr.faces.reading import IMAGE_SUFFIXES, find_files
+from flowexpr.faces.tracking import CHOICES
+from flowexpr.faces.video import VIDEO_SUFFIXES
 from flowexpr.persistence import load
 
 __all__ = ["add_parser"]
 
 DETAILS = """examples:
   flowexpr predict ck.flowexpr new/*.png -o out.csv
-  flowexpr predict ck.flowexpr session1 session2 > out.csv
+  flowexpr predict ck.flowexpr interview.mp4 -o out.csv --plot out.png --smooth 0.5
+  flowexpr predict ck.flowexpr interview.mp4 -o out.csv --format fex
 
-Columns: path; predicted; p_LABEL, the probability of each expression; log_likelihood, log p(x) in nats;
-bits_per_dim, the same per value (higher means less like the training images); error, why a file has no prediction.
-The status is 1 where no file at all could be read.
+A row for every image and every frame of a video. Columns: path; frame, time in seconds and box (left top right bottom,
+pixels), where there are any; face_found, yes or no where one was looked for; predicted; p_LABEL, the probability of
+each expression (smooth_LABEL with --smooth); log_likelihood, log p(x) in nats; bits_per_dim, the same per value
+(higher means less like the training images); typicality, 0 to 1; rejected, why a prediction should not be used;
+error, why there is none. The status is 1 where nothing at all could be read.
 """
 
 BATCH = 64
-"""Images in memory at a time."""
+"""Pictures in memory at a time."""
+MOST_PLOTTED = 12
+"""Videos that a plot shows."""
 
 
 def add_parser(commands: Any) -> None:
     """Add the sub-command."""
-    parser = command_parser(commands, "predict", "recognise the expressions of new images", DETAILS)
+    parser = command_parser(commands, "predict", "recognise the expressions of new images and videos", DETAILS)
     parser.add_argument("model", metavar="MODEL", help="file that flowexpr fit (or save) wrote")
-    parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files, or folders of them")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="images, videos, or folders of them")
     parser.add_argument("-o", "--output", metavar="CSV", help="file to write; without it, standard output")
+    parser.add_argument("--plot", metavar="PNG", help="draw the probabilities over the time of the videos")
+    parser.add_argument("--format", choices=["own", "fex"], default="own", help="fex: the columns of py-feat's tables")
+    parser.add_argument(
+        "--smooth", metavar="SECONDS", type=float, help="also average over the past, with this half-life"
+    )
+    reject = parser.add_argument_group("when a prediction is rejected (its row stays, and says why)")
+    reject.add_argument("--min-confidence", metavar="P", type=float, help="the largest probability is below")
+    reject.add_argument(
+        "--min-typicality", metavar="T", type=float, help="the image is less typical of faces trained on"
+    )
+    faces = parser.add_argument_group("how faces are found; default as in training, and followed in videos")
+    faces.add_argument("--crop", choices=["face", "none"], help="none: the pictures are cropped faces already")
+    faces.add_argument("--detector", default="cascade", metavar="NAME", help="as in flowexpr prepare; default cascade")
+    faces.add_argument("--person", choices=CHOICES, default="nearest", help="which of several faces; default nearest")
+    parser.add_argument(
+        "--batch-size", type=int, default=BATCH, metavar="N", help=f"pictures at a time; default {BATCH}"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto; default auto")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.output:
-        check_writable(options.output)
+    _check(options)
     model = load(options.model, device=options.device)
     prepare = _preparation(model, options.model)
-    paths = _expand(options.images)
+    if options.crop is not None:
+        prepare = replace(prepare, crop=None if options.crop == "none" else "face")
     labels = [str(label) for label in model.classes_]
-    n_read = 0
+    n_values = int(np.prod(model.image_shape_ or (model.n_features_in_,)))
+    columns = FexColumns(labels) if options.format == "fex" else OwnColumns(labels, n_values, bool(options.smooth))
+    smoother = Smoother(options.smooth) if options.smooth else None
+    detector = "none" if options.crop == "none" else options.detector
+    pictures = read_pictures(_expand(options.inputs), prepare, detector=detector, person=options.person)
+    timelines: dict[str, Timeline] = {}
+    n_rows = n_read = 0
     with _opened(options.output) as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "predicted", *(f"p_{label}" for label in labels), *_LAST_COLUMNS])
-        bar = tqdm(paths, disable=len(paths) < BATCH or not sys.stderr.isatty(), unit="image")
-        for batch in _batches(bar, BATCH):
-            images, reasons = _read(prepare, batch)
-            predictions = iter(_predictions(model, images))
-            n_read += len(images)
-            for path in batch:
-                reason = reasons.get(path)
-                cells = [""] * (len(labels) + 3) if reason is not None else next(predictions)
-                writer.writerow([path, *cells, reason or ""])
-    if n_read < len(paths):
-        print(f"{len(paths) - n_read} of {len(paths)} files have no prediction; see the column error.", file=sys.stderr)
+        writer.writerow(columns.header)
+        bar = tqdm(pictures, disable=not sys.stderr.isatty(), unit="picture")
+        for batch in _batches(bar, options.batch_size):
+            for prediction in predictions_of(
+                model, batch, min_confidence=options.min_confidence, min_typicality=options.min_typicality
+            ):
+                writer.writerow(columns.row(prediction, smoother.add(prediction) if smoother else None))
+                n_rows += 1
+                n_read += prediction.probabilities is not None
+                picture = prediction.picture
+                if options.plot and picture.time is not None:
+                    line = timelines.setdefault(picture.path, Timeline(len(labels)))
+                    line.add(picture.time, prediction.probabilities)
+    if options.plot:
+        _plot(timelines, labels, options.plot)
+    if n_read < n_rows:
+        print(f"{n_rows - n_read} of {n_rows} rows have no prediction; see the column error.", file=sys.stderr)
     return 0 if n_read else 1
 
 
-_LAST_COLUMNS = ("log_likelihood", "bits_per_dim", "error")
+def _check(options: argparse.Namespace) -> None:
+    for output in filter(None, (options.output, options.plot)):
+        check_writable(output)
+    if options.plot:
+        require_matplotlib("--plot")
+    if options.batch_size < 1:
+        raise ValueError(f"--batch-size {options.batch_size} was expected to be at least 1.")
+    if options.smooth is not None and not options.smooth > 0:
+        raise ValueError(f"--smooth {options.smooth} was expected to be seconds, more than 0.")
+
+
+def _plot(timelines: dict[str, Timeline], labels: list[str], output: str) -> None:
+    """Draw the first few videos below each other."""
+    from matplotlib.figure import Figure
+
+    shown = list(timelines.items())[:MOST_PLOTTED]
+    if not shown:
+        raise ValueError("--plot draws probabilities over the time of videos, but no frame of a video could be read.")
+    figure = Figure(figsize=(10, 3.0 * len(shown)), layout="constrained")
+    for ax, (path, line) in zip(np.ravel(figure.subplots(len(shown), 1)), shown, strict=True):
+        TimelineDisplay(line.time, line.probabilities, labels, title=Path(path).name).plot(ax)
+    figure.savefig(output, dpi=120)
 
 
 def _preparation(model: FlowExpressionClassifier, path: str) -> FacePreparation:
@@ -92,10 +152,11 @@ def _kind(model: FlowExpressionClassifier) -> str:
 
 
 def _expand(inputs: list[str]) -> list[str]:
-    """Return the inputs with every folder replaced by the images in it; an empty folder stays, to be told of."""
+    """Return the inputs with every folder replaced by the files in it; an empty folder stays, to be told of."""
     paths: list[str] = []
     for given in inputs:
-        found = [str(path) for path in find_images(given)] if Path(given).is_dir() else []
+        folder = Path(given).is_dir()
+        found = [str(path) for path in find_files(given, IMAGE_SUFFIXES | VIDEO_SUFFIXES)] if folder else []
         paths += found or [given]
     return paths
 
@@ -112,33 +173,7 @@ def _opened(output: str | None) -> Iterator[TextIO]:
         yield file
 
 
-def _batches(paths: Iterable[str], size: int) -> Iterator[list[str]]:
-    remaining = iter(paths)
+def _batches(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    remaining = iter(pictures)
     while batch := list(islice(remaining, size)):
         yield batch
-
-
-def _read(prepare: FacePreparation, paths: list[str]) -> tuple[list[NDArray[np.uint8]], dict[str, str]]:
-    """Return the images that can be read, in order, and why the others cannot."""
-    images, reasons = [], {}
-    for path in paths:
-        try:
-            images.append(prepare.read(path))
-        except UnreadableImageError as error:
-            reasons[path] = str(error)
-    return images, reasons
-
-
-def _predictions(model: FlowExpressionClassifier, images: list[NDArray[np.uint8]]) -> list[list[str]]:
-    """Return the cells of every image: label, probabilities, log-likelihood, bits per dimension."""
-    if not images:
-        return []
-    X = np.stack(images)
-    proba = model.predict_proba(X)
-    log_likelihood = model.score_samples(X)
-    bits_per_dim = -log_likelihood / (X[0].size * np.log(2))
-    names = model.classes_[proba.argmax(1)]
-    return [
-        [str(name), *(f"{p:.6g}" for p in row), f"{nats:.3f}", f"{bits:.4f}"]
-        for name, row, nats, bits in zip(names, proba, log_likelihood, bits_per_dim, strict=True)
-    ]

@@ -8,6 +8,14 @@ from flowexpr.display.faces import FacesDisplay
 from flowexpr.display.latent import LatentSpaceDisplay
 from flowexpr.display.morph import MorphDisplay
 from flowexpr.display.reliability import ReliabilityDisplay
+from flowexpr.display.timeline import TimelineDisplay
 from flowexpr.display.training import TrainingDisplay
 
-__all__ = ["FacesDisplay", "LatentSpaceDisplay", "MorphDisplay", "ReliabilityDisplay", "TrainingDisplay"]
+__all__ = [
+    "FacesDisplay",
+    "LatentSpaceDisplay",
+    "MorphDisplay",
+    "ReliabilityDisplay",
+    "TimelineDisplay",
+    "TrainingDisplay",
+]

@@ -57,7 +57,8 @@ class AverageFace:
         where = [rows + EYE_ROW, columns + AXIS]
         faces = np.stack([map_coordinates(photo, where, order=1, mode="nearest") for photo in photographs])
         faces = np.concatenate([faces, faces[:, :, ::-1]])
-        faces = _normalised(gaussian_filter(faces, (0, SMOOTH, SMOOTH)))
+        faces = _without_light(gaussian_filter(faces, (0, SMOOTH, SMOOTH)))
+        faces = faces / faces.std((1, 2), keepdims=True)
         self._average = _unit(faces.mean(0).reshape(1, -1))[0]
         residuals = faces.reshape(len(faces), -1) - faces.mean(0).ravel()
         self._variation = np.linalg.svd(residuals, full_matrices=False)[2][:1]
@@ -129,7 +130,7 @@ class AverageFace:
         """Return what the picture shows on the grid: (n, n_points), without light, of length 1."""
         where = poses[:, 0, None, None] + poses[:, 1, None, None] * self._grid
         sampled = map_coordinates(image, [where.imag, where.real], order=1, mode="nearest")
-        return _unit(_normalised(sampled).reshape(len(poses), -1))
+        return _unit(_without_light(sampled).reshape(len(poses), -1))
 
 
 @cache
@@ -150,14 +151,13 @@ def average_face() -> AverageFace:
     return AverageFace(lfw_subset()[:100])
 
 
-def _normalised(images: NDArray[np.float64]) -> NDArray[np.float64]:
+def _without_light(images: NDArray[np.float64]) -> NDArray[np.float64]:
     images = images - LIGHT_ROWS @ images @ LIGHT_COLUMNS.T
-    images = images - images.mean((1, 2), keepdims=True)
-    return images / (images.std((1, 2), keepdims=True) + 1e-6)
+    return images - images.mean((1, 2), keepdims=True)
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9)
+    return rows / (np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None] + 1e-9)
 
 
 def _between_eyes(face: Face, step: float) -> complex:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flowexpr.exceptions import UnreadableImageError
+from flowexpr.faces.ahead import ahead
 from flowexpr.faces.detectors import Detector, detect_with, make_detector
 from flowexpr.faces.face import Face, crop_face
 from flowexpr.faces.manifest import Row
@@ -96,7 +97,7 @@ class Cropper:
         name = name_of(source.path)
         before: NDArray[np.float32] | None = None
         try:
-            for tracked in self._tracked(name, wanted.of(read_frames(source.path))):
+            for tracked in ahead(self._tracked(name, wanted.of(read_frames(source.path)))):
                 frame = tracked.frame
                 image = Image.fromarray(frame.colour())
                 for number in wanted.segments_of[frame.index]:
@@ -158,7 +159,7 @@ class Cropper:
         if before is not None and is_near_duplicate(before, small):
             flags = [*flags, "near-duplicate"]
         file = io.BytesIO()
-        crop.save(file, "png")
+        crop.save(file, "png", compress_level=1)  # crops are small and many
         row = row.measured(f"{place}.png", face, quality, [*flags, *quality.flags()])
         return (row, file.getvalue()), small
 

@@ -110,7 +110,7 @@ def crop_face(image: Image.Image, face: Face, size: tuple[int, int] | None, marg
         (width * dense, height * dense),
         Image.Transform.AFFINE,
         (x[0], y[0], first[0], x[1], y[1], first[1]),
-        Image.Resampling.BICUBIC,
+        Image.Resampling.BILINEAR if dense > 1 else Image.Resampling.BICUBIC,
     )
     return turned.reduce(dense) if dense > 1 else turned
 

@@ -79,14 +79,29 @@ class FacePreparation:
             If the file cannot be read, or no face is found in it where one is to be cut out.
         """
         image = read_image(path)
+        if self.crop != "face":
+            return self.of(image)
+        face = choose_face(find_faces(np.asarray(image)), "largest", image.size[::-1])
+        if face is None:
+            raise UnreadableImageError("no face found")
+        return self.of_face(image, face)
+
+    def of(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Prepare a picture as it comes, or its box where `crop` gives one.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            The picture.
+
+        Returns
+        -------
+        image : ndarray of shape (H, W, C), uint8
+            C is 1 or 3.
+        """
         if self.grey is not None:
             image = image.convert("L" if self.grey else "RGB")
-        if self.crop == "face":
-            face = choose_face(find_faces(np.asarray(image)), "largest", image.size[::-1])
-            if face is None:
-                raise UnreadableImageError("no face found")
-            return self.of_face(image, face)
-        if self.crop is not None:
+        if isinstance(self.crop, tuple):
             image = image.crop(self._box(image))
         return self._sized(image)
 

@@ -22,7 +22,7 @@ __all__ = ["CHOICES", "TrackedFrame", "choose_face", "track_face"]
 
 CHOICES = ("nearest", "largest", "central")
 """Which of several faces is the person: nearest to where it was last (largest at first), largest, most central."""
-KEY_SECONDS = 1.0
+KEY_SECONDS = 2.0
 """Seconds between key frames."""
 STILL_LIKE = 0.25
 """Least correlation with the average face at which a face is still followed."""
@@ -140,7 +140,8 @@ def _follow(grey: NDArray[np.uint8], last: Face) -> Face | None:
 
 def _is_jump(before: Face, after: Face) -> bool:
     size = after.side / before.side
-    return math.dist(before.centre, after.centre) > JUMP * before.side or not 1 / SCALE_JUMP < size < SCALE_JUMP
+    far = bool(math.dist(before.centre, after.centre) > JUMP * before.side)
+    return far or not bool(1 / SCALE_JUMP < size < SCALE_JUMP)
 
 
 def _smoothed(tracked: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:

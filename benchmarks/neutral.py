@@ -1,0 +1,95 @@
+"""People's own neutral faces: subtracted in latent space, and morphed to every expression for comparison.
+
+    python benchmarks/neutral.py [jaffe:jaffe+neutral] [--folds 5] [--max-folds 2]
+
+A data set is FOLDER:LAYOUT, of the layouts in accuracy.py with "+neutral"; without one, faces are drawn. In every fold
+by subject, a flow is trained on the expressions of the training people. Latents of all are then classified by linear
+discriminant analysis and a Random Forest, fitted on the training people: z'1 under the predicted class, and z1 minus
+the person's own neutral z1. Beside them stand Bayes' rule and expression regeneration, which takes the nearest of the
+morphs of the person's own neutral face, in pixels.
+"""
+
+import argparse
+from typing import Any
+
+import numpy as np
+import reporting
+from accuracy import LAYOUTS
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GroupKFold
+from sklearn.utils import Bunch
+
+from flowexpr import FlowExpressionClassifier
+from flowexpr.datasets import load_faces, make_faces
+
+NEUTRAL = {"jaffe": "NE", "drawn": "neutral"}
+"""What a neutral face is called in each layout."""
+
+
+def read(argument: str) -> tuple[str, Bunch, str]:
+    """Read FOLDER:LAYOUT+neutral; return the name, the faces and what neutral is called."""
+    folder, _, layout = argument.removesuffix("+neutral").rpartition(":")
+    if layout not in NEUTRAL:
+        raise SystemExit(f"{argument!r} was expected to be FOLDER:jaffe+neutral.")
+    options = dict(LAYOUTS[layout])
+    options["classes"] = (*options["classes"], NEUTRAL[layout])
+    return folder.rstrip("/").rpartition("/")[2], load_faces(folder, **options), NEUTRAL[layout]
+
+
+def nearest_morph(flow: Any, X: NDArray[Any], start: NDArray[Any]) -> NDArray[Any]:
+    """Return the class whose morph of each start image is nearest to each image, in pixels."""
+    distances = [
+        ((flow.morph(start, label).astype(float) - X) ** 2).reshape(len(X), -1).sum(1) for label in flow.classes_
+    ]
+    return flow.classes_[np.argmin(distances, axis=0)]
+
+
+def one_fold(
+    faces: Bunch, neutral: str, train: NDArray[Any], test: NDArray[Any], options: argparse.Namespace
+) -> dict[str, float]:
+    """Return accuracies on the expressions of the test people; train and test are rows, neutral ones among them."""
+    X, y, person = faces.images, np.asarray(faces.target_names)[faces.target], faces.subject
+    expressive, is_neutral = y != neutral, y == neutral
+    known, new = train[expressive[train]], test[expressive[test]]
+    flow = FlowExpressionClassifier(random_state=options.seed, max_steps=options.steps).fit(
+        X[known], y[known], groups=person[known]
+    )
+    own = {name: X[is_neutral & (person == name)] for name in np.unique(person)}
+    latents = {"z'1": flow.transform(X), "z1 minus own neutral": flow.transform(X, groups=person, neutral=is_neutral)}
+    found = {"Bayes' rule": np.mean(flow.predict(X[new]) == y[new])}
+    start = np.stack([own[name][0] for name in person[new]])
+    found["nearest morph of the own neutral face"] = np.mean(nearest_morph(flow, X[new], start) == y[new])
+    classifiers = {
+        "LDA": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+        "Random Forest": RandomForestClassifier(300, random_state=options.seed),
+    }
+    for features, Z in latents.items():
+        for name, classifier in classifiers.items():
+            found[f"{name} on {features}"] = classifier.fit(Z[known], y[known]).score(Z[new], y[new])
+    return found
+
+
+def main() -> None:
+    """Run the folds and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="*", metavar="FOLDER:jaffe+neutral")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--max-folds", type=int, help="the first folds only, to save time")
+    parser.add_argument("--steps", type=int, help="optimiser steps of every fit, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    drawn = make_faces(20, neutral=True, n_clips=2, n_frames=2, image_size=32, random_state=options.seed)
+    sets = [read(argument) for argument in options.data] or [("drawn faces", drawn, "neutral")]
+    parts = []
+    for name, faces, neutral in sets:
+        folds = list(GroupKFold(options.folds).split(faces.images, groups=faces.subject))[: options.max_folds]
+        scored = [one_fold(faces, neutral, train, test, options) for train, test in folds]
+        rows = [[row, f"{100 * np.mean([fold[row] for fold in scored]):.1f}"] for row in scored[0]]
+        parts += [f"**{name}** ({len(folds)} folds by subject)", reporting.table(["", "accuracy"], rows)]
+    reporting.write("neutral", "\n\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What ``flowexpr predict`` looks at: every image and every frame of every video, prepared as for training."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flowexpr.exceptions import UnreadableImageError
+from flowexpr.faces.ahead import ahead
+from flowexpr.faces.detectors import detect_with, make_detector
+from flowexpr.faces.face import Face
+from flowexpr.faces.preparation import FacePreparation
+from flowexpr.faces.reading import read_image
+from flowexpr.faces.tracking import choose_face, track_face
+from flowexpr.faces.video import is_video, read_frames
+
+__all__ = ["NO_FACE", "Picture", "read_pictures"]
+
+NO_FACE = "no face found"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image, or a frame of a video.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    frame, time : int, float or None
+        Number of the frame from 0, and seconds from the first; None for an image.
+    face : Face or None
+        Where the face is; None where none was looked for or found.
+    pixels : ndarray of shape (H, W, C), uint8, or None
+        As the model takes it; None where `error` says why not.
+    error : str
+        Why there are no pixels, or nothing.
+    """
+
+    path: str
+    frame: int | None = None
+    time: float | None = None
+    face: Face | None = None
+    pixels: NDArray[np.uint8] | None = None
+    error: str = ""
+
+
+def read_pictures(
+    paths: Iterable[str], prepare: FacePreparation, *, detector: str = "cascade", person: str = "nearest"
+) -> Iterator[Picture]:
+    """Read images and videos one after the other, at constant memory.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Files.
+    prepare : FacePreparation
+        How a picture becomes what the model takes. In videos the face is followed unless `prepare` has a box.
+    detector, person : str
+        See `make_detector` and `track_face`.
+
+    Yields
+    ------
+    picture : Picture
+        One for every image and every frame; one with an error for whatever cannot be read.
+    """
+    for path in paths:
+        if is_video(path):
+            yield from _of_video(path, prepare, detector, person)
+            continue
+        try:
+            yield _of_image(path, prepare, detector, person)
+        except UnreadableImageError as error:
+            yield Picture(path, error=str(error))
+
+
+def _of_image(path: str, prepare: FacePreparation, detector: str, person: str) -> Picture:
+    image = read_image(path)
+    if prepare.crop != "face":
+        return Picture(path, pixels=prepare.of(image))
+    faces = detect_with(make_detector(detector), np.asarray(image))
+    face = choose_face(faces, person, image.size[::-1])
+    if face is None:
+        raise UnreadableImageError(NO_FACE)
+    return Picture(path, face=face, pixels=prepare.of_face(image, face))
+
+
+def _of_video(path: str, prepare: FacePreparation, detector: str, person: str) -> Iterator[Picture]:
+    try:
+        if isinstance(prepare.crop, tuple) or detector == "none":
+            for frame in ahead(read_frames(path)):
+                yield Picture(path, frame.index, frame.time, None, prepare.of(Image.fromarray(frame.colour())))
+            return
+        for tracked in ahead(track_face(read_frames(path), make_detector(detector), person)):
+            frame, face = tracked.frame, tracked.face
+            if face is None:
+                yield Picture(path, frame.index, frame.time, error=NO_FACE)
+            else:
+                pixels = prepare.of_face(Image.fromarray(frame.colour()), face)
+                yield Picture(path, frame.index, frame.time, face, pixels)
+    except UnreadableImageError as error:
+        yield Picture(path, error=str(error))
