@@ -109,7 +109,7 @@ def link_citations(app, what, name, obj, options, lines):
     links = {}
     for entry in re.findall(r"^\.\. \[\d+\] .*(?:\n   .*)*", module.__doc__ or "", re.MULTILINE):
         number, authors = re.match(r"\.\. \[(\d+)\] ([^,]*(?:, [^,\"]*)*),", entry).groups()
-        year, url = re.search(r", (\d{4}),\s+(https\S+)", entry).groups()
+        year, url = re.search(r",\s+(\d{4}),\s+(https\S+)", entry).groups()
         links[number] = f"`[{authors}, {year}] <{url}>`__"
     lines[:] = [re.sub(r"\[(\d+)\]_", lambda cited: links.get(cited[1], cited[0]), line) for line in lines]
 

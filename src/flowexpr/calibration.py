@@ -142,7 +142,7 @@ def expected_calibration_error(proba: ArrayLike, y_index: ArrayLike, n_bins: int
     Returns
     -------
     error : float
-        Mean over samples of |accuracy - mean confidence| of their bin, between 0 and 1.
+        Mean over samples of the distance between accuracy and mean confidence of their bin, between 0 and 1.
 
     Examples
     --------

@@ -7,7 +7,8 @@ eyes, and its correlation with the picture tells faces from what the cascade onl
 
 References
 ----------
-.. [1] Baker & Matthews, "Lucas-Kanade 20 Years On: A Unifying Framework", 2004.
+.. [1] Baker & Matthews, "Lucas-Kanade 20 Years On: A Unifying Framework", 2004,
+   https://doi.org/10.1023/B:VISI.0000011205.11775.fd
 """
 
 from collections.abc import Iterable
