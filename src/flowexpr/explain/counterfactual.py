@@ -1,8 +1,8 @@
 """The nearest face of another class: the way to it in the latent space, and how far one has to go.
 
-The way leads to where the latents are, on average, under the other class, and under h to the same z'1 read as the other
-class; `DIRECTION` says what is used and docs/explanations.md what was measured. How far is searched: the shortest step
-along it, decoded and quantised to an image, that the model gives the probability asked for.
+The way of every latent is the difference of its averages under the two classes. How far is searched: the shortest step
+along it, decoded and quantised to an image, to which the model gives the probability asked for. Where no step does, as
+happens often with a model that is seldom that sure, `Counterfactual.reached` is False.
 """
 
 from dataclasses import dataclass
