@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,15 +109,10 @@ class MorphDisplay:
             If matplotlib is not installed.
         """
         check_is_fitted(estimator)
-        X = np.asarray(X)
         if to is None:
             to = [label for label in estimator.classes_ if from_ is None or label != from_]
-        shape = (len(X), *estimator.image_shape_)
-        morphs = {
-            label: np.asarray(estimator.morph(X, label, from_=from_, strength=strength)).reshape(shape) for label in to
-        }
-        start_name = "start" if from_ is None else str(from_)
-        return cls(X.reshape(shape), morphs, names=names, start_name=start_name).plot(ax)
+        columns = {label: (label, strength) for label in to}
+        return cls._morphed(estimator, X, columns, from_, names).plot(ax)
 
     @classmethod
     def along_strength(
@@ -163,14 +158,27 @@ class MorphDisplay:
             If matplotlib is not installed.
         """
         check_is_fitted(estimator)
+        columns = {f"{to} {strength:g}": (to, strength) for strength in strengths}
+        return cls._morphed(estimator, X, columns, from_, names).plot(ax)
+
+    @classmethod
+    def _morphed(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        columns: Mapping[Any, tuple[Any, float]],
+        from_: Any,
+        names: Sequence[Any] | None,
+    ) -> MorphDisplay:
+        """Morph faces once a column, to the label and with the strength that it stands for."""
         X = np.asarray(X)
         shape = (len(X), *estimator.image_shape_)
         morphs = {
-            f"{to} {strength:g}": np.asarray(estimator.morph(X, to, from_=from_, strength=strength)).reshape(shape)
-            for strength in strengths
+            name: np.asarray(estimator.morph(X, to, from_=from_, strength=strength)).reshape(shape)
+            for name, (to, strength) in columns.items()
         }
         start_name = "start" if from_ is None else str(from_)
-        return cls(X.reshape(shape), morphs, names=names, start_name=start_name).plot(ax)
+        return cls(X.reshape(shape), morphs, names=names, start_name=start_name)
 
     def plot(self, ax: Axes | None = None) -> MorphDisplay:
         """Draw the sheet.
