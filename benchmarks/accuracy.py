@@ -27,19 +27,14 @@ from flowexpr.evaluation import EvaluationResult, evaluate
 from flowexpr.evaluation.statistics import mean_interval
 
 LAYOUTS: dict[str, dict[str, Any]] = {
-    "ck+48": {
-        "subject": r"^(S\d+)",
-        "clip": r"^(S\d+_\d+)",
-        "classes": ("anger", "disgust", "fear", "happy", "sadness", "surprise"),
-    },
+    "ck+48": {"classes": ("anger", "disgust", "fear", "happy", "sadness", "surprise")},
     "jaffe": {
-        "label": r"\.([A-Z]{2})\d",
-        "subject": r"^([A-Z]{2})",
-        "classes": ("AN", "DI", "FE", "HA", "SA", "SU"),
+        "classes": ("anger", "disgust", "fear", "happiness", "sadness", "surprise"),
         "crop": (0.25, 0.3, 0.75, 0.9),
         "image_size": 64,
     },
 }
+"""What is read of each layout of `load_faces`, and how."""
 N_SPLITS = {"random": 10}
 MOST_SPLITS = 5
 COLUMNS = ("accuracy over subjects", "95 % interval", "balanced", "log loss", "ECE", "s a fold", "GiB")
@@ -159,7 +154,7 @@ def read(argument: str) -> tuple[str, Bunch]:
     folder, _, layout = argument.rpartition(":")
     if layout not in LAYOUTS or not folder:
         raise SystemExit(f"{argument!r} was expected to be FOLDER:LAYOUT with one of the layouts {', '.join(LAYOUTS)}.")
-    return Path(folder).name, load_faces(folder, **LAYOUTS[layout])
+    return Path(folder).name, load_faces(folder, layout=layout, **LAYOUTS[layout])
 
 
 def _names(text: str) -> list[str]:

@@ -24,18 +24,18 @@ from sklearn.utils import Bunch
 from flowexpr import FlowExpressionClassifier
 from flowexpr.datasets import load_faces, make_faces
 
-NEUTRAL = {"jaffe": "NE", "drawn": "neutral"}
-"""What a neutral face is called in each layout."""
+NEUTRAL = "neutral"
+"""What a neutral face is called in JAFFE's layout and in drawn faces."""
 
 
-def read(argument: str) -> tuple[str, Bunch, str]:
-    """Read FOLDER:LAYOUT+neutral; return the name, the faces and what neutral is called."""
+def read(argument: str) -> tuple[str, Bunch]:
+    """Read FOLDER:LAYOUT+neutral; return the name and the faces."""
     folder, _, layout = argument.removesuffix("+neutral").rpartition(":")
-    if layout not in NEUTRAL:
+    if layout != "jaffe":
         raise SystemExit(f"{argument!r} was expected to be FOLDER:jaffe+neutral.")
     options = dict(LAYOUTS[layout])
-    options["classes"] = (*options["classes"], NEUTRAL[layout])
-    return folder.rstrip("/").rpartition("/")[2], load_faces(folder, **options), NEUTRAL[layout]
+    options["classes"] = (*options["classes"], NEUTRAL)
+    return folder.rstrip("/").rpartition("/")[2], load_faces(folder, layout=layout, **options)
 
 
 def nearest_morph(flow: Any, X: NDArray[Any], start: NDArray[Any]) -> NDArray[Any]:
@@ -46,12 +46,10 @@ def nearest_morph(flow: Any, X: NDArray[Any], start: NDArray[Any]) -> NDArray[An
     return flow.classes_[np.argmin(distances, axis=0)]
 
 
-def one_fold(
-    faces: Bunch, neutral: str, train: NDArray[Any], test: NDArray[Any], options: argparse.Namespace
-) -> dict[str, float]:
+def one_fold(faces: Bunch, train: NDArray[Any], test: NDArray[Any], options: argparse.Namespace) -> dict[str, float]:
     """Return accuracies on the expressions of the test people; train and test are rows, neutral ones among them."""
     X, y, person = faces.images, np.asarray(faces.target_names)[faces.target], faces.subject
-    expressive, is_neutral = y != neutral, y == neutral
+    expressive, is_neutral = y != NEUTRAL, y == NEUTRAL
     known, new = train[expressive[train]], test[expressive[test]]
     flow = FlowExpressionClassifier(random_state=options.seed, max_steps=options.steps).fit(
         X[known], y[known], groups=person[known]
@@ -81,11 +79,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     drawn = make_faces(20, neutral=True, n_clips=2, n_frames=2, image_size=32, random_state=options.seed)
-    sets = [read(argument) for argument in options.data] or [("drawn faces", drawn, "neutral")]
+    sets = [read(argument) for argument in options.data] or [("drawn faces", drawn)]
     parts = []
-    for name, faces, neutral in sets:
+    for name, faces in sets:
         folds = list(GroupKFold(options.folds).split(faces.images, groups=faces.subject))[: options.max_folds]
-        scored = [one_fold(faces, neutral, train, test, options) for train, test in folds]
+        scored = [one_fold(faces, train, test, options) for train, test in folds]
         rows = [[row, f"{100 * np.mean([fold[row] for fold in scored]):.1f}"] for row in scored[0]]
         parts += [f"**{name}** ({len(folds)} folds by subject)", reporting.table(["", "accuracy"], rows)]
     reporting.write("neutral", "\n\n".join(parts))
