@@ -9,6 +9,7 @@ import torch
 from flowexpr import TrainingDivergedError
 from flowexpr.training import loop
 from flowexpr.training.averaging import WeightAverage
+from flowexpr.training.flat import FlatParameters
 from flowexpr.training.loop import Trainer
 
 
@@ -62,7 +63,7 @@ def test_weights_are_an_exponential_moving_average(monkeypatch, tiny, two_featur
 
     def recording(self):
         names = [name for name, _ in self.model.named_parameters()]
-        trained.append({name: p.clone() for name, p in zip(names, self.followed, strict=True)})
+        trained.append({name: p.clone() for name, p in zip(names, self.followed.parameters, strict=True)})
         update(self)
 
     monkeypatch.setattr(WeightAverage, "update", recording)
@@ -83,12 +84,13 @@ def test_without_averaging_the_last_weights_predict(monkeypatch, tiny, two_featu
 
     def recording(self, *args, **kwargs):
         result = step(self, *args, **kwargs)
-        last["weights"] = [p.detach().clone() for p in self.param_groups[0]["params"]]
+        (vector,) = self.param_groups[0]["params"]
+        last["weights"] = vector.detach().clone()
         return result
 
     monkeypatch.setattr(torch.optim.AdamW, "step", recording)
     clf = tiny(weight_averaging=0.0).fit(*two_features)
-    assert all(torch.equal(*pair) for pair in zip(last["weights"], clf.module_.parameters(), strict=True))
+    assert torch.equal(last["weights"], FlatParameters(clf.module_).vector)
 
 
 @pytest.fixture

@@ -115,6 +115,8 @@ class CouplingNetwork(nn.Module):
         """Return what the one-hot planes of the classes y (n,) add to the first layer: (n, hidden, ...)."""
         one_hot = torch.eye(self.n_classes, dtype=x.dtype, device=x.device)
         window = x.shape[2:]
+        if not window:
+            return label(one_hot[y])
         planes = one_hot.view(self.n_classes, self.n_classes, *([1] * len(window)))
         by_class = label(planes.expand(self.n_classes, self.n_classes, *window))
         # Picked by a matrix product: the gradient of an index is a scatter, many times slower.

@@ -18,6 +18,7 @@ from flowexpr.exceptions import TrainingDivergedError
 from flowexpr.training.averaging import WeightAverage
 from flowexpr.training.checkpoint import Checkpoint
 from flowexpr.training.data import TrainingData, generator_for
+from flowexpr.training.flat import FlatParameters
 from flowexpr.training.objective import UNLABELLED, ClassObjective, Objective
 
 WARM_UP = 0.1
@@ -136,21 +137,22 @@ class Trainer:
             If ten steps in a row, or all, have no finite loss or gradient.
         """
         self._initialise_actnorm()
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.parameters = FlatParameters(self.model)
         self.optimiser = torch.optim.AdamW(
-            self.parameters,
+            [self.parameters.vector],
             lr=self.plan.learning_rate,
             weight_decay=self.plan.weight_decay,
             fused=self.plan.device.type in ("cpu", "cuda"),
         )
         decay = self.plan.weight_averaging
-        self.average = WeightAverage(self.model, decay) if decay else None
+        self.average = WeightAverage(self.model, self.parameters, decay) if decay else None
         self._resume()
         try:
             self._train()
             self._check_any_finite()
         finally:
             self._keep_the_best_weights()
+            self.parameters.release()
             self.model.eval()
 
     def _train(self) -> None:
@@ -185,11 +187,11 @@ class Trainer:
         x, y = x.to(plan.device, plan.dtype), y.to(plan.device)
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate(self.step)
-        self.optimiser.zero_grad()
+        self.parameters.zero_gradient()
         losses = self.objective(self.model(x), y)
         losses.total.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
-        finite = bool(torch.isfinite(norm) & torch.isfinite(losses.total.detach()))
+        norm = self.parameters.clip_gradient(LARGEST_GRADIENT)
+        finite = math.isfinite(norm) and math.isfinite(losses.total.item())
         if finite:
             self.optimiser.step()
             if self.average is not None:
@@ -298,8 +300,8 @@ class Trainer:
         if self.average is not None:
             tensors |= {f"average.{name}": t for name, t in self.average.model.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
-        for index, values in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": t for name, t in values.items()}
+        of_vector = self.optimiser.state_dict()["state"].get(0, {})
+        tensors |= {f"optimiser.{name}": t for name, t in of_vector.items()}
         description = {
             "step": self.step,
             "history": self.history,
@@ -325,16 +327,9 @@ class Trainer:
             self.average.model.load_state_dict(parts["average"])
             self.average.n_updates = description["n_averaged"]
         self.best = {name: tensor.to(self.plan.device) for name, tensor in parts["best"].items()}
-        optimiser_state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimiser"].items():
-            index, _, field = name.partition(".")
-            parameter = self.parameters[int(index)]
-            if tensor.shape == parameter.shape:
-                # The fused step walks memory: moments must lie there as the weights do, channels last for images.
-                tensor = torch.empty_like(parameter).copy_(tensor)
-            optimiser_state.setdefault(int(index), {})[field] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": optimiser_state, "param_groups": groups})
+        state = {0: parts["optimiser"]} if parts["optimiser"] else {}
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         self.step = description["step"]
         self.history = description["history"]
         self.sums = _EpochSums(**description["sums"])
