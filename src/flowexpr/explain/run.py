@@ -11,7 +11,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from flowexpr.explain.counterfactual import Counterfactual, find_counterfactuals
-from flowexpr.explain.evidence import EvidenceModel
+from flowexpr.explain.evidence import Decided, EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.pixel_map import integrate_along_path
@@ -83,10 +83,11 @@ class Explainer:
     ) -> list[Explanation]:
         """Explain validated rows (n, n_features), each with its entry of what else is given."""
         explanations: list[Explanation] = []
+        decided = self.model.decide(rows, against)
         for start in range(0, len(rows), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            batch = _Batch(self, rows[part], None if against is None else against[part])
-            found = batch.decisions()
+            batch = _Batch(self, decided[part])
+            found = batch.decisions(self.estimator._shaped(rows[part]))
             if self.pixel_map:
                 found = batch.with_maps(found, None if neutral is None else neutral[part])
                 found = self._with_regions(found, None if frames is None else frames[part])
@@ -128,43 +129,26 @@ class Explainer:
 class _Batch:
     """A few samples, their latents and the two classes compared."""
 
-    def __init__(self, explainer: Explainer, rows: NDArray[Any], against: NDArray[np.int64] | None) -> None:
-        self.explainer, self.rows = explainer, rows
-        predictor = explainer.model.predictor
-        self.x = torch.cat(list(predictor.batches(rows)))
-        with torch.inference_mode():
-            latents = predictor.model.backbone(predictor.with_mirror(self.x))
-            by_class = predictor.model.head.log_prob_of_all_classes(latents.z[0]).double()
-        n = len(rows)
-        shared = latents.log_prob[:n].double()
-        self.log_likelihoods = (shared[:, None] + by_class[:n]).cpu().numpy() + predictor.signal.log_volume
-        self.logits = predictor.mean_over_views(by_class.cpu().numpy(), n)
-        self.z1_of_views = latents.z[0].view(-1, n, *latents.z[0].shape[1:])
-        self.z = [level[:n] for level in latents.z]
-        order = np.argsort(-self.logits, axis=1, kind="stable")
-        a, b = order[:, 0], order[:, 1]
-        if against is not None:
-            b = np.where(against == a, b, against)  # a class is never compared with itself
-        self.a, self.b = torch.from_numpy(a).to(self.x.device), torch.from_numpy(b).to(self.x.device)
+    def __init__(self, explainer: Explainer, decided: Decided) -> None:
+        self.explainer, self.decided = explainer, decided
+        self.z, self.a, self.b = decided.z, decided.a, decided.b
 
-    def decisions(self) -> list[Explanation]:
+    def decisions(self, images: NDArray[Any]) -> list[Explanation]:
         """Return what needs the likelihoods alone."""
-        estimator, predictor = self.explainer.estimator, self.explainer.model.predictor
-        parts = self.explainer.model.split(self.z1_of_views, self.a, self.b)
-        probabilities = softmax(self.logits, axis=1)
-        images = estimator._shaped(self.rows)
+        estimator, decided = self.explainer.estimator, self.decided
+        probabilities = softmax(decided.logits, axis=1)
         return [
             Explanation(
                 image=images[i],
                 classes=estimator.classes_,
                 label=estimator.classes_[int(self.a[i])],
                 against=estimator.classes_[int(self.b[i])],
-                log_likelihoods=self.log_likelihoods[i],
-                log_prior=predictor.log_prior,
+                log_likelihoods=decided.log_likelihoods[i],
+                log_prior=estimator.log_prior_,
                 probabilities=probabilities[i],
                 calibrated=estimator.calibrate is not None,
-                evidence=parts[i].total,
-                parts=parts[i],
+                evidence=decided.parts[i].total,
+                parts=decided.parts[i],
                 pixel_map=None,
                 baseline=None,
                 baseline_evidence=None,
@@ -174,7 +158,7 @@ class _Batch:
                 typicality=None,
                 text="",
             )
-            for i in range(len(self.rows))
+            for i in range(len(decided))
         ]
 
     def with_maps(self, found: list[Explanation], neutral: NDArray[Any] | None) -> list[Explanation]:
