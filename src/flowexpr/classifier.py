@@ -649,7 +649,7 @@ class FlowExpressionClassifier(
             Probability that the counterfactual must have, above 0 and below 1.
         neutral : array-like of one sample or n, default=None
             The same people at rest, where the map starts from; None takes each sample with its latents moved to the
-            average of all classes.
+            average of the class "neutral", or, where there is none or it is the prediction, to that of all classes.
         landmarks : array-like of shape (n, 5, 2) or (n, 68, 2), default=None
             x and y in pixels of eyes, nose and mouth corners, or of iBUG's points; None finds eyes and mouth on the
             average training face.

@@ -69,6 +69,7 @@ class Explainer:
         self.pixel_map, self.counterfactual = pixel_map, counterfactual
         self.confidence, self.n_neighbours = confidence, n_neighbours
         self.means = [self._to_tensor(mean) for mean in estimator.class_latents_]
+        self.rest = [i for i, label in enumerate(estimator.classes_.tolist()) if str(label).lower() == "neutral"]
 
     def explain(
         self,
@@ -182,17 +183,24 @@ class _Batch:
         ]
 
     def _neutral(self, neutral: NDArray[Any] | None) -> list[Tensor]:
-        """Return the latents where the map starts from: the neutral face's, or the sample's moved to the average."""
+        """Return the latents where the map starts from: the neutral face's, or the sample's moved to an average."""
         if neutral is not None:
             model = self.explainer.model
             return [level.clone() for level in model.encode(torch.cat(list(model.predictor.batches(neutral))))]
-        return [level + mean.mean(0) - mean[self.a] for level, mean in zip(self.z, self.explainer.means, strict=True)]
+        moved = []
+        for level, mean in zip(self.z, self.explainer.means, strict=True):
+            goal = mean.mean(0, keepdim=True).expand(len(level), *mean.shape[1:])
+            if self.explainer.rest:
+                at_rest = self.explainer.rest[0]
+                goal = torch.where((self.a == at_rest).view(-1, *[1] * (level.ndim - 1)), goal, mean[at_rest])
+            moved.append(level + goal - mean[self.a])
+        return moved
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample that the model takes for the other class."""
         estimator = self.explainer.estimator
-        way = [mean[self.b] - mean[self.a] for mean in self.explainer.means]
-        steps = find_counterfactuals(self.explainer.model, self.z, way, self.b, self.explainer.confidence)
+        explainer = self.explainer
+        steps = find_counterfactuals(explainer.model, self.decided, explainer.means[0], explainer.confidence)
         explained = []
         for i, one in enumerate(found):
             strip = estimator._shaped(steps.rows[:, i])
@@ -204,7 +212,6 @@ class _Batch:
                         image=strip[-1],
                         probabilities=steps.probabilities[-1, i],
                         reached=bool(steps.reached[i]),
-                        strength=float(steps.strength[i]),
                         strip=strip,
                         strip_probabilities=steps.probabilities[:, i],
                     ),
