@@ -159,7 +159,7 @@ class FlowExpressionClassifier(
     validation_ : {"none", "random", "by group"}
         How the validation set was split off.
     class_latents_ : list of ndarray of shape (n_classes, ...)
-        Mean of every latent z1, z2, ... by class, over the surest half of at most 256 training samples each.
+        Mean of every latent z1, z2, ... by class, over the surest third of at most 256 training samples each.
     typicality_reference_ : TypicalityReference
         What at most 1000 training samples looked like to the flow, in Gaussians of low rank; for `typicality`.
     preprocessing_ : dict
@@ -649,7 +649,7 @@ class FlowExpressionClassifier(
             Probability that the counterfactual must have, above 0 and below 1.
         neutral : array-like of one sample or n, default=None
             The same people at rest, where the map starts from; None takes each sample with its latents moved to the
-            average of all classes.
+            average of the class "neutral", or, where there is none or it is the prediction, to that of all classes.
         landmarks : array-like of shape (n, 5, 2) or (n, 68, 2), default=None
             x and y in pixels of eyes, nose and mouth corners, or of iBUG's points; None finds eyes and mouth on the
             average training face.

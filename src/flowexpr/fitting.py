@@ -57,7 +57,7 @@ MOST_FEATURES = 1000
 """Features of a vector above which fit warns."""
 
 SAMPLES_PER_CLASS_MEAN = 256
-"""Training samples of a class, at most, of which the surest half is averaged for morphs."""
+"""Training samples of a class, at most, of which the surest third is averaged for morphs."""
 
 
 def run_fit(
@@ -450,9 +450,9 @@ def _set_class_latents(
         if len(members) > n_most:
             members = np.sort(random.choice(members, n_most, replace=False))
         z = predictor.latents(training.rows[members], np.full(len(members), label)).z
-        # The half that the model is surest of: a clip begins and ends with hardly any expression, and a mean over all
+        # The third that the model is surest of: a clip begins and ends with hardly any expression, and a mean over all
         # of its frames would take a morph to half an expression only.
-        surest = np.argsort(-predictor.margins(z[0], label), kind="stable")[: -(-len(members) // 2)]
+        surest = np.argsort(-predictor.margins(z[0], label), kind="stable")[: -(-len(members) // 3)]
         means.append([level[surest].mean(0) for level in z])
     estimator.class_latents_ = [np.stack(level) for level in zip(*means, strict=True)]
 

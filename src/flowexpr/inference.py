@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from flowexpr.flows.model import ClassLogProb, FlowModel
+from flowexpr.flows.model import FlowModel
 from flowexpr.signals import ImageSignal, Signal
 
 ACTIVATION_BYTES = 2**24
@@ -97,7 +97,7 @@ class Predictor:
 
     def decision_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return, up to a constant a row, mean over views of log p(x | y = i) / temperature + log prior."""
-        return np.concatenate([self._logits(x) for x in self.batches(rows)])
+        return np.concatenate([self.logits(x) for x in self.batches(rows)])
 
     def views(self, rows: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
         """Return what `TypicalityReference` compares of the rows, one array (n, d) a view.
@@ -115,7 +115,7 @@ class Predictor:
     def _views(self, x: Tensor) -> dict[str, NDArray[np.float64]]:
         latents = self.model.backbone(x)
         log_prior = torch.from_numpy(self.log_prior).to(self.device)
-        by_class = self.model.head.log_prob_of_all_classes(latents.z[0]).double()
+        by_class = self.by_class(latents.z[0])
         energy = [normal.square().double() for normal in latents.normal]
         levels = [*latents.log_dets, *latents.log_priors, *(e.flatten(1).sum(1) for e in energy)]
         views = {
@@ -170,7 +170,7 @@ class Predictor:
     @torch.inference_mode()
     def margins(self, z1: NDArray[Any], label: int) -> NDArray[np.float64]:
         """Return by how many nats the class index `label` is likelier for z1 (n, ...) than the next one, (n,)."""
-        by_class = self.model.head.log_prob_of_all_classes(self._to_tensor(z1)).double().cpu().numpy()
+        by_class = self.by_class(self._to_tensor(z1)).cpu().numpy()
         return by_class[:, label] - np.delete(by_class, label, axis=1).max(axis=1, initial=-np.inf)
 
     @torch.inference_mode()
@@ -211,22 +211,27 @@ class Predictor:
 
     @torch.inference_mode()
     def _by_class(self, x: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        log_prob: ClassLogProb = self.model(x)
-        return log_prob.shared.double().cpu().numpy(), log_prob.by_class.double().cpu().numpy()
+        latents = self.model.backbone(x)
+        return latents.log_prob.double().cpu().numpy(), self.by_class(latents.z[0]).cpu().numpy()
+
+    def by_class(self, z1: Tensor) -> Tensor:
+        """Return log p(z1 | y = i), (n, n_classes), nats, summed in float64: the sum that decisions compare."""
+        terms = self.model.head.terms_of_all_classes(z1)
+        return terms.flatten(2).sum(2, dtype=torch.float64) + self.model.head.shared_log_det()
 
     def with_mirror(self, x: Tensor) -> Tensor:
         """Return what decisions average over: x (n, ...), followed by its mirror images where `mirror` is on."""
         return torch.cat([x, self.signal.mirror(x)]) if self.mirror else x
 
-    def _logits(self, x: Tensor) -> NDArray[np.float64]:
+    def logits(self, x: Tensor) -> NDArray[np.float64]:
+        """Return the decision logits of the flow's variable x (n, ...), (n, n_classes); see `decision_logits`."""
         return self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x))
 
     @torch.inference_mode()
     def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
         z = self.model.encode(self.with_mirror(x) if y is None else x)
         if y is None:
-            by_class = self.model.head.log_prob_of_all_classes(z[0]).double().cpu().numpy()
-            y = self.mean_over_views(by_class, len(x)).argmax(1)
+            y = self.mean_over_views(self.by_class(z[0]).cpu().numpy(), len(x)).argmax(1)
         z = tuple(level[: len(x)] for level in z)
         z1_prime, _ = self.model.head(z[0], torch.from_numpy(y).to(self.device))
         return Latents([_to_array(level) for level in z], _to_array(z1_prime), y)

@@ -26,7 +26,8 @@ def people():
 @pytest.fixture(scope="module")
 def result(people):
     X, y, subject = people
-    return evaluate({"good": LogisticRegression(), "dummy": DummyClassifier()}, X, y, subject=subject, random_state=3)
+    estimators = {"good": LogisticRegression(), "dummy": DummyClassifier()}
+    return evaluate(estimators, X, y, subject=subject, protocols=("random", "subject"), random_state=3)
 
 
 def by_hand(y_true, y_pred, subject=None, fold=None):
@@ -176,7 +177,8 @@ def test_text_is_aligned_and_explains_the_protocols(people):
 
 def test_json_holds_scores_settings_and_matrices(people, tmp_path):
     X, y, subject = people
-    result = evaluate({"m": LogisticRegression()}, X, y, subject=subject, random_state=3)
+    protocols = ("random", "subject")
+    result = evaluate({"m": LogisticRegression()}, X, y, subject=subject, protocols=protocols, random_state=3)
     text = result.to_json(tmp_path / "result.json")
     assert json.loads((tmp_path / "result.json").read_text()) == json.loads(text)
     content = json.loads(text)

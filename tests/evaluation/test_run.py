@@ -136,17 +136,19 @@ def test_one_subject_after_another_is_left_out(recorder):
     assert left_out == [{0}, {1}, {2}, {3}, {4}]
 
 
-def test_by_default_all_protocols_that_the_groups_allow_but_the_costly_one(people):
+def test_by_default_all_protocols_that_the_groups_allow(people):
     X, y, subject, clip = people
     model = {"m": DummyClassifier()}
     assert evaluate(model, X, y).settings["protocols"] == ["random"]
-    assert evaluate(model, X, y, subject=subject).settings["protocols"] == ["random", "subject"]
-    assert evaluate(model, X, y, subject=subject, clip=clip).settings["protocols"] == ["random", "clip", "subject"]
+    assert evaluate(model, X, y, subject=subject).settings["protocols"] == ["random", "subject", "loso"]
+    every = evaluate(model, X, y, subject=subject, clip=clip).settings["protocols"]
+    assert every == ["random", "clip", "subject", "loso"]
 
 
 def test_processes_give_what_one_process_gives(people):
     X, y, subject, _ = people
-    alone, together = (evaluate({"m": pca_lda(3)}, X, y, subject=subject, n_jobs=n, max_folds=2) for n in (None, 2))
+    request = {"subject": subject, "protocols": ("random", "subject"), "max_folds": 2}
+    alone, together = (evaluate({"m": pca_lda(3)}, X, y, n_jobs=n, **request) for n in (None, 2))
     np.testing.assert_allclose(alone.predictions["m", "subject"].proba, together.predictions["m", "subject"].proba)
     assert [row.fold for row in together.folds] == [0, 1, 0, 1]
 
@@ -200,8 +202,9 @@ def test_fitted_estimators_are_let_go_unless_asked_for(people):
 
 def test_max_folds_runs_the_first_folds_only(people):
     X, y, subject, _ = people
-    full = evaluate({"m": LogisticRegression()}, X, y, subject=subject)
-    short = evaluate({"m": LogisticRegression()}, X, y, subject=subject, max_folds=2)
+    model, protocols = {"m": LogisticRegression()}, ("random", "subject")
+    full = evaluate(model, X, y, subject=subject, protocols=protocols)
+    short = evaluate(model, X, y, subject=subject, protocols=protocols, max_folds=2)
     assert [row["folds"] for row in short.summary()] == [2, 2]
     scores = [[row.accuracy for row in r.folds if row.fold < 2] for r in (full, short)]
     assert scores[0] == scores[1]
@@ -216,7 +219,8 @@ def test_four_dimensional_images_and_read_only_memmaps_pass_through(tmp_path):
 
 def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
     X, y, subject, _ = people
-    evaluate({"m": DummyClassifier()}, X, y, subject=subject, max_folds=1, progress=True)
+    protocols = ("random", "subject")
+    evaluate({"m": DummyClassifier()}, X, y, subject=subject, protocols=protocols, max_folds=1, progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert [line.partition(":")[0] for line in captured.err.splitlines()] == [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_iris
 
 from flowexpr import FlowExpressionClassifier
@@ -27,21 +28,40 @@ def explained(model, faces):
     return model.explain(faces.images[:6])
 
 
-def test_evidence_is_the_difference_of_the_logits(model, faces, explained):
-    log_proba = model.predict_log_proba(faces.images[:6])
-    for one, row in zip(explained, log_proba, strict=True):
-        a, b = (np.flatnonzero(model.classes_ == label)[0] for label in (one.label, one.against))
-        assert a == row.argmax()
-        assert one.evidence == pytest.approx(row[a] - row[b], rel=1e-4, abs=1e-3)
+def assert_sums_to_logits(parts, difference):
+    """Each of the three splits, to 1e-4 of the difference, however small that is."""
+    prior = parts.class_prior
+    assert parts.flows.sum() + parts.latent_prior + prior == pytest.approx(difference, rel=1e-4, abs=1e-10)
+    assert parts.cells.sum() + prior == pytest.approx(difference, rel=1e-4, abs=1e-10)
+    assert parts.channels.sum() + prior == pytest.approx(difference, rel=1e-4, abs=1e-10)
 
 
-def test_parts_sum_to_the_evidence(explained):
-    for one in explained:
-        parts = one.parts
-        of_prior = parts.class_prior
-        assert parts.flows.sum() + parts.latent_prior + of_prior == pytest.approx(one.evidence, rel=1e-4, abs=1e-5)
-        assert parts.cells.sum() + of_prior == pytest.approx(one.evidence, rel=1e-4, abs=1e-5)
-        assert parts.channels.sum() + of_prior == pytest.approx(one.evidence, rel=1e-4, abs=1e-5)
+def test_parts_sum_to_the_difference_of_the_logits_against_every_class(model, faces):
+    log_proba = model.predict_log_proba(faces.images)
+    for b, name in enumerate(model.classes_):
+        for one, row in zip(
+            model.explain(faces.images, name, pixel_map=False, counterfactual=False), log_proba, strict=True
+        ):
+            a = np.flatnonzero(model.classes_ == one.label)[0]
+            assert a == row.argmax()
+            if a != b:
+                assert one.against == name
+                assert one.evidence == pytest.approx(row[a] - row[b], rel=1e-4, abs=1e-10)
+                assert_sums_to_logits(one.parts, row[a] - row[b])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_of_random_models_sum_to_the_difference_of_the_logits(faces, seed):
+    clf = FlowExpressionClassifier(**SMALL, max_steps=1, augment=False, random_state=seed).fit(
+        faces.images, faces.target
+    )
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in clf.module_.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
+    explained = clf.explain(faces.images, pixel_map=False, counterfactual=False)
+    for one, row in zip(explained, np.sort(clf.predict_log_proba(faces.images), axis=1), strict=True):
+        assert_sums_to_logits(one.parts, row[-1] - row[-2])
 
 
 def test_map_is_complete(explained):

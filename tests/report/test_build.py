@@ -11,7 +11,7 @@ from flowexpr.baselines import pca_lda
 from flowexpr.evaluation import EvaluationResult, evaluate
 
 ALL = ["setting", "scores", "confusion", "people", "leakage", "reliability", "rejection"]
-WITH_MODEL = [*ALL, "map", "morphs", "training", "card"]
+WITH_MODEL = [*ALL, "map", "morphs", "explanations", "training", "card"]
 
 
 class Outline(HTMLParser):
@@ -79,8 +79,9 @@ def test_embedded_faces_come_with_a_warning(evaluated, flow, tmp_path):
     text = report.build(result, flow, tmp_path / "r.html", X=X, names=names, embed_faces=True).read_text("utf-8")
     assert "This file holds images of faces" in text
     assert text.count("data:image/jpeg") == 1
-    # 12 unsure and 6 untypical ones, 4 people from neutral to 2 expressions, and one person at 4 strengths of both.
-    assert Outline(text).pictures == 12 + 6 + 4 * 3 + 2 * 4
+    # 12 unsure and 6 untypical ones, 4 people from neutral to 2 expressions, and one person at 4 strengths of both;
+    # of 6 explained faces 3 pictures, and 5 on the way to another expression.
+    assert Outline(text).pictures == 12 + 6 + 4 * 3 + 2 * 4 + 6 * (3 + 5)
 
 
 def test_two_thousand_embedded_faces_stay_under_eight_megabytes(tmp_path):
@@ -99,6 +100,18 @@ class _Corner:
 
     def transform(self, X):
         return X[:, :8:4, :8:4].reshape(len(X), -1)
+
+
+def test_explanations_are_those_of_the_model(page, evaluated, flow):
+    X, names, result = evaluated
+    told = page.split('<section id="explanations"')[1].split("</section>")[0]
+    assert told.count('<article class="why">') == 6
+    shown = [row for row, name in enumerate(names) if f"<h3>{row} " in told]
+    assert set(shown) <= set(
+        result.predictions["flow", "subject"].index[result.predictions["flow", "subject"].fold == 0]
+    )
+    for one in flow.explain(X[shown], pixel_map=False, counterfactual=False):
+        assert f"by {one.evidence:.1f} nats" in told
 
 
 def test_people_new_to_the_model_are_marked(page, evaluated, flow, tmp_path):

@@ -21,6 +21,7 @@ from flowexpr.cli.options import (
 )
 from flowexpr.cli.report import add_report_options, first_model, write_report
 from flowexpr.evaluation import EvaluationResult, evaluate
+from flowexpr.evaluation.protocols import possible_protocols
 
 __all__ = ["add_parser"]
 
@@ -86,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         faces.target_names[faces.target],
         subject=faces.subject,
         clip=faces.clip,
-        protocols=options.protocols,
+        protocols=options.protocols or _default_protocols(faces),
         n_splits=_n_splits(options.folds, faces),
         random_state=options.random_state,
         max_folds=options.max_folds,
@@ -117,6 +118,12 @@ def _estimators(options: argparse.Namespace) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"--estimators should name some of {', '.join(known)}, but {unknown[0]!r} is none of them.")
     return {name: known[name] for name in options.estimators}
+
+
+def _default_protocols(faces: Bunch) -> list[str]:
+    """Return all that the names of the files allow but "loso", which trains once a subject."""
+    known = [kind for kind in ("subject", "clip") if faces[kind] is not None]
+    return [name for name in possible_protocols(known) if name != "loso"]
 
 
 def _n_splits(folds: int, faces: Bunch) -> int:

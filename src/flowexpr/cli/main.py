@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from flowexpr import __version__
-from flowexpr.cli import demo, doctor, evaluate, fit, predict, prepare, report
+from flowexpr.cli import demo, doctor, evaluate, explain, fit, predict, prepare, report
 from flowexpr.exceptions import TrainingDivergedError
 
 __all__ = ["main"]
@@ -21,6 +21,7 @@ Recognise facial expressions with a normalizing flow trained on your own images.
   flowexpr report RESULT.json -o report.html             that evaluation as a page
   flowexpr fit FOLDER --subject '^(S\\d+)' -o MODEL       train on all of FOLDER and save
   flowexpr predict MODEL IMAGES... -o out.csv            expressions of new images
+  flowexpr explain MODEL IMAGE -o out.png                why it says so of one image, as a figure
 """
 
 EPILOG = "'flowexpr COMMAND --help' tells the options of a command, with examples."
@@ -59,6 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowexpr {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, prepare, fit, evaluate, report, predict, doctor):
+    for module in (demo, prepare, fit, evaluate, report, predict, explain, doctor):
         module.add_parser(commands)
     return parser

@@ -14,6 +14,7 @@ from sklearn.utils import Bunch
 
 from flowexpr.classifier import FlowExpressionClassifier
 from flowexpr.datasets import load_faces
+from flowexpr.faces import FacePreparation
 from flowexpr.parameters import PAPER, check_parameters, resolve_device
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "command_parser",
     "describe_faces",
     "peak_memory",
+    "preparation_of",
     "read_faces",
 ]
 
@@ -170,6 +172,24 @@ def build_classifier(options: argparse.Namespace, *, verbose: int) -> FlowExpres
     check_parameters(known | parameters)
     resolve_device(parameters.get("device", "auto"))
     return FlowExpressionClassifier(**parameters)
+
+
+def preparation_of(model: FlowExpressionClassifier, path: str) -> FacePreparation:
+    """Return how files become what the model was fitted on."""
+    if hasattr(model, "preprocessing_"):
+        return FacePreparation.from_state(model.preprocessing_)
+    if model.image_shape_ is None or model.image_shape_[2] not in (1, 3):
+        raise ValueError(
+            f"{path} was fitted on {_kind(model)}, which image files do not hold. "
+            "Pass a model of grey or colour images."
+        )
+    return FacePreparation(model.image_shape_[:2], model.image_shape_[2] == 1)
+
+
+def _kind(model: FlowExpressionClassifier) -> str:
+    if model.image_shape_ is None:
+        return f"vectors of {model.n_features_in_} features"
+    return f"images with {model.image_shape_[2]} channels"
 
 
 def peak_memory(began: float) -> str:

@@ -14,12 +14,10 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from flowexpr.classifier import FlowExpressionClassifier
-from flowexpr.cli.options import check_writable, command_parser
+from flowexpr.cli.options import check_writable, command_parser, preparation_of
 from flowexpr.cli.predictions import FexColumns, OwnColumns, Smoother, predictions_of
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.display.timeline import Timeline, TimelineDisplay
-from flowexpr.faces import FacePreparation
 from flowexpr.faces.pictures import Picture, read_pictures
 from flowexpr.faces.reading import IMAGE_SUFFIXES, find_files
 from flowexpr.faces.tracking import CHOICES
@@ -76,7 +74,7 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     _check(options)
     model = load(options.model, device=options.device)
-    prepare = _preparation(model, options.model)
+    prepare = preparation_of(model, options.model)
     if options.crop is not None:
         prepare = replace(prepare, crop=None if options.crop == "none" else "face")
     labels = [str(label) for label in model.classes_]
@@ -131,24 +129,6 @@ def _plot(timelines: dict[str, Timeline], labels: list[str], output: str) -> Non
     for ax, (path, line) in zip(np.ravel(figure.subplots(len(shown), 1)), shown, strict=True):
         TimelineDisplay(line.time, line.probabilities, labels, title=Path(path).name).plot(ax)
     figure.savefig(output, dpi=120)
-
-
-def _preparation(model: FlowExpressionClassifier, path: str) -> FacePreparation:
-    """Return how files become what the model was fitted on."""
-    if hasattr(model, "preprocessing_"):
-        return FacePreparation.from_state(model.preprocessing_)
-    if model.image_shape_ is None or model.image_shape_[2] not in (1, 3):
-        raise ValueError(
-            f"{path} was fitted on {_kind(model)}, which image files do not hold. "
-            "Pass a model of grey or colour images."
-        )
-    return FacePreparation(model.image_shape_[:2], model.image_shape_[2] == 1)
-
-
-def _kind(model: FlowExpressionClassifier) -> str:
-    if model.image_shape_ is None:
-        return f"vectors of {model.n_features_in_} features"
-    return f"images with {model.image_shape_[2]} channels"
 
 
 def _expand(inputs: list[str]) -> list[str]:

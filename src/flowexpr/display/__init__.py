@@ -4,6 +4,7 @@ Every display has `from_estimator`, `plot(ax=None)`, `ax_` and `figure_`. Import
 import matplotlib; plotting does, and says what to install where it is missing.
 """
 
+from flowexpr.display.explanation import ExplanationDisplay
 from flowexpr.display.faces import FacesDisplay
 from flowexpr.display.latent import LatentSpaceDisplay
 from flowexpr.display.morph import MorphDisplay
@@ -12,6 +13,7 @@ from flowexpr.display.timeline import TimelineDisplay
 from flowexpr.display.training import TrainingDisplay
 
 __all__ = [
+    "ExplanationDisplay",
     "FacesDisplay",
     "LatentSpaceDisplay",
     "MorphDisplay",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-__all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits"]
+__all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits", "possible_protocols"]
 
 PROTOCOLS = {
     "random": "random folds over all frames (the paper's): the test people, even their clips, are known",
@@ -32,6 +34,11 @@ def group_codes(subject: ArrayLike | None, clip: ArrayLike | None) -> dict[str, 
         pairs = inverse + codes.get("subject", np.zeros_like(inverse)) * len(names)
         codes["clip"] = np.unique(pairs, return_inverse=True)[1]
     return codes
+
+
+def possible_protocols(groups: Container[str]) -> list[str]:
+    """Return the protocols for which what is known of the rows, of "subject" and "clip", suffices."""
+    return [name for name in PROTOCOLS if name not in GROUPED_BY or GROUPED_BY[name] in groups]
 
 
 def make_splits(

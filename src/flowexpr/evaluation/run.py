@@ -19,14 +19,11 @@ from tqdm import tqdm
 from flowexpr.evaluation.checkpoint import FitStore
 from flowexpr.evaluation.fit import Fit, Outcome, run_fit
 from flowexpr.evaluation.leakage import LeakCounter
-from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits
+from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits, possible_protocols
 from flowexpr.evaluation.result import EvaluationResult, Predictions
 from flowexpr.persistence import library_versions
 
 __all__ = ["evaluate"]
-
-DEFAULT_PROTOCOLS = ("random", "clip", "subject")
-"""As many of them as the groups allow; "loso" trains once a subject, and so has to be asked for."""
 
 
 def evaluate(
@@ -64,8 +61,8 @@ def evaluate(
         `StratifiedGroupKFold`, shuffled, since clips are often numbered class by class. "subject" is
         `GroupKFold` as it stands, without shuffling: its folds are balanced in size and are those of anybody
         who writes `cv=GroupKFold(n_splits)`, so numbers can be compared. "loso", `LeaveOneGroupOut`, leaves one
-        subject out at a time, and so trains once a subject. None takes the first three, as far as `subject` and
-        `clip` are given.
+        subject out at a time, and so trains once a subject. None takes all of them, as far as `subject` and `clip`
+        are given.
     n_splits : int, default=5
         Number of folds, but of "loso".
     random_state : int, default=0
@@ -107,13 +104,13 @@ def evaluate(
     >>> X = np.random.default_rng(0).normal(size=(40, 8, 8)) + y[:, None, None]
     >>> result = evaluate({"linear": pca_lda()}, X, y, subject=subject)
     >>> [(row["protocol"], row["accuracy"]) for row in result.summary()]
-    [('random', 1.0), ('subject', 1.0)]
+    [('random', 1.0), ('subject', 1.0), ('loso', 1.0)]
     """
     X, y = np.asarray(X), np.asarray(y)
     check_consistent_length(X, y, subject, clip)
     groups = group_codes(subject, clip)
     if protocols is None:
-        protocols = [name for name in DEFAULT_PROTOCOLS if GROUPED_BY.get(name, "none") in {"none", *groups}]
+        protocols = possible_protocols(groups)
     _check_request(estimators, protocols, groups, n_splits, max_folds)
     classes = np.unique(y)
     if len(classes) < 2:

@@ -3,6 +3,7 @@
 `flowexpr.FlowExpressionClassifier.explain` is the way in; it returns an `Explanation` for every sample.
 """
 
+from flowexpr.explain.attributions import attribute
 from flowexpr.explain.counterfactual import Counterfactual
 from flowexpr.explain.evidence import EvidenceParts
 from flowexpr.explain.explanation import Explanation
@@ -15,6 +16,7 @@ __all__ = [
     "Explanation",
     "Neighbour",
     "ReferenceFaces",
+    "attribute",
     "encode_reference",
     "explain",
 ]

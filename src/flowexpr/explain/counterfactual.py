@@ -1,10 +1,14 @@
-"""The nearest face of another class: the way to it in the latent space, and how far one has to go.
+"""The nearest face of another class: a search in the latent space for the least change that the model is sure of.
 
-The way of every latent is the difference of its averages under the two classes. How far is searched: the shortest step
-along it, decoded and quantised to an image, to which the model gives the probability asked for. Where no step does, as
-happens often with a model that is seldom that sure, `Counterfactual.reached` is False.
+The deepest latent moves, by a combination of the differences of its class averages and freely beside it; every other
+latent keeps its place in its prior given the deeper ones, so that hair, light and noise stay as they are, a little
+nearer to their most likely values. Gradient descent through the inverse and the flow itself makes the model sure of
+the class, of the image and of its mirror image alike, for as few grey levels as may be. Then the shortest step on the
+way found is searched, the images decoded and quantised as all images are. Where none is sure enough,
+`Counterfactual.reached` is False.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +17,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowexpr.explain.evidence import EvidenceModel
+from flowexpr.explain.evidence import Decided, EvidenceModel
 
 __all__ = ["Counterfactual", "find_counterfactuals"]
 
-COARSE = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
-"""Strengths that are tried, weakest first."""
+N_STEPS = 8
+"""Steps of gradient descent."""
 
-N_BISECTIONS = 3
+AVERAGES_RATE, FREE_RATE = 0.15, 0.03
+"""Learning rates of the weights of the class averages, and of the free part."""
+
+START = 0.5
+"""Where the descent starts, as a share of the difference of the two class averages."""
+
+AIM = 0.4
+"""How far beyond the confidence asked for the descent aims, as a share of the rest: images are quantised afterwards."""
+
+PRICE_OF_PIXELS = 5.0
+"""Nats for a change of all values by the whole range from black to white."""
+
+PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
+"""Nats for the squares of the weights, and of the values of the free part."""
+
+CALM = 0.05
+"""Share by which the other latents come nearer to the means of their priors; it makes up for the rounding to pixels."""
+
+FARTHER = (1.25, 1.6, 2.0, 3.0)
+"""Strengths that are tried where the step found is not enough."""
+
+N_BISECTIONS = 4
 """Times the interval that holds the shortest step is halved."""
 
 STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -40,9 +65,7 @@ class Counterfactual:
     probabilities : ndarray of shape (n_classes,)
         What the model says of `image`.
     reached : bool
-        Whether the probability of `label` is the confidence asked for.
-    strength : float
-        How far along the way, 1 being the whole difference between the averages of the two classes.
+        Whether `label` is the most probable class of `image`, with the confidence asked for.
     strip : ndarray of shape (n_steps, ...)
         Samples from the one explained (quantised) to `image`.
     strip_probabilities : ndarray of shape (n_steps, n_classes)
@@ -53,76 +76,121 @@ class Counterfactual:
     image: NDArray[Any]
     probabilities: NDArray[np.float64]
     reached: bool
-    strength: float
     strip: NDArray[Any]
     strip_probabilities: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FoundSteps:
-    """What the search returns for a batch: rows (n_steps, n, n_features), probabilities, strengths and success."""
+    """What the search returns for a batch: rows (n_steps, n, n_features), their probabilities, and success (n,)."""
 
     rows: NDArray[Any]
     probabilities: NDArray[np.float64]
-    strength: NDArray[np.float64]
     reached: NDArray[np.bool_]
 
 
-def find_counterfactuals(
-    model: EvidenceModel, z: list[Tensor], way: list[Tensor], target: Tensor, confidence: float
-) -> FoundSteps:
-    """Find the shortest step along a way in the latent space that makes the model say `target`.
+def find_counterfactuals(model: EvidenceModel, decided: Decided, means: Tensor, confidence: float) -> FoundSteps:
+    """Find a short step in the latent space that makes the model say class `decided.b`.
 
     Parameters
     ----------
     model : EvidenceModel
         The trained model.
-    z, way : list of Tensor
-        Latents z1, z2, ... of n samples, and the way that each goes per unit of strength.
-    target : Tensor of shape (n,)
-        Class indices.
+    decided : Decided
+        The n samples, and the classes a that the model says and b that it shall say.
+    means : Tensor of shape (n_classes, ...)
+        Averages of z1.
     confidence : float
-        Least probability of the target.
+        Least probability of class b.
 
     Returns
     -------
     found : FoundSteps
         The strip from each sample to its counterfactual; the farthest step tried where none is sure enough.
     """
-
-    def reaches(strength: Tensor, rows: Tensor) -> Tensor:
-        x = _decoded(model, z, way, strength, rows)
-        return torch.softmax(model.logits(x), 1).gather(1, target[rows, None])[:, 0] >= confidence
-
-    n = len(target)
-    low, high = target.new_zeros(n, dtype=torch.float32), target.new_full((n,), COARSE[-1], dtype=torch.float32)
-    reached = torch.zeros_like(target, dtype=torch.bool)
-    for before, strength in zip((0.0, *COARSE), COARSE, strict=False):
-        left = torch.nonzero(~reached)[:, 0]
-        if not len(left):
-            break
-        hit = left[reaches(high.new_full((len(left),), strength), left)]
-        low[hit], high[hit], reached[hit] = before, strength, True
-    rows = torch.nonzero(reached)[:, 0]
-    for _ in range(N_BISECTIONS if len(rows) else 0):
-        middle = (low[rows] + high[rows]) / 2
-        enough = reaches(middle, rows)
-        high[rows[enough]], low[rows[~enough]] = middle[enough], middle[~enough]
-    everyone = torch.arange(n, device=target.device)
-    steps = [_decoded(model, z, way, share * high, everyone) for share in STRIP]
+    with torch.inference_mode():
+        normal = [level.clone() for level in model.model.backbone(decided.x).normal]
+    way = _Way(model, decided.z[0], _descend(model, decided, normal, means, confidence), normal)
+    step, reached = _shortest(way, decided.b, confidence)
     signal = model.predictor.signal
+    images = [way.images(share * step) for share in STRIP]
+    images[0] = decided.x
     return FoundSteps(
-        np.stack([signal.to_rows(x) for x in steps]),
-        np.stack([torch.softmax(model.logits(x), 1).cpu().numpy() for x in steps]),
-        high.double().cpu().numpy(),
+        np.stack([signal.to_rows(x) for x in images]),
+        np.stack([torch.softmax(model.logits(x), 1).cpu().numpy() for x in images]),
         reached.cpu().numpy(),
     )
 
 
-def _decoded(model: EvidenceModel, z: list[Tensor], way: list[Tensor], strength: Tensor, rows: Tensor) -> Tensor:
-    """Return the flow's variable of what the latents decode to, quantised as an image of it would be."""
-    moved = [
-        level[rows] + strength.view(-1, *[1] * (level.ndim - 1)) * by[rows] for level, by in zip(z, way, strict=True)
-    ]
-    signal, x = model.predictor.signal, model.decode(moved)
-    return signal.to_model(signal.to_rows(x)).to(x.device, x.dtype)
+class _Way:
+    """The faces at every strength of a step from z1, the other latents staying where they are in their priors."""
+
+    def __init__(self, model: EvidenceModel, z1: Tensor, step: Tensor, normal: list[Tensor]) -> None:
+        self.model, self.z1, self.step, self.normal = model, z1, step, normal
+
+    def images(self, strength: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Return the flow's variable of some samples, each at its strength, quantised as an image of it would be."""
+        scale = strength.to(self.z1.dtype).view(-1, *[1] * (self.z1.ndim - 1))
+        z1 = self.z1[rows] + scale * self.step[rows]
+        calm = 1 - CALM * strength.clamp(max=1).to(self.z1.dtype)
+        normal = [level[rows] * calm.view(-1, *[1] * (level.ndim - 1)) for level in self.normal]
+        signal = self.model.predictor.signal
+        with torch.inference_mode():
+            x = self.model.model.backbone.inverse_of_normal(z1, normal)
+        return signal.to_model(signal.to_rows(x)).to(x.device, x.dtype)
+
+
+def _descend(model: EvidenceModel, decided: Decided, normal: list[Tensor], means: Tensor, confidence: float) -> Tensor:
+    """Return the step of z1 (n, ...) that gradient descent finds."""
+    a, b, n = decided.a, decided.b, len(decided)
+    everyone, network, predictor = torch.arange(n, device=a.device), model.model, model.predictor
+    want = math.log(confidence + AIM * (1 - confidence))
+    with torch.inference_mode(False), torch.enable_grad():
+        x, z1 = decided.x.clone(), decided.z[0].clone()
+        calm = [(1 - CALM) * level.clone() for level in normal]
+        directions = (means - means.mean(0)).clone().flatten(1)
+        weights = z1.new_zeros(n, len(means))
+        weights[everyone, b], weights[everyone, a] = START, -START
+        weights.requires_grad_()
+        free = torch.zeros_like(z1, requires_grad=True)
+        rates = [{"params": [weights], "lr": AVERAGES_RATE}, {"params": [free], "lr": FREE_RATE}]
+        optimiser = torch.optim.Adam(rates, betas=(0.6, 0.9))
+        for _ in range(N_STEPS):
+            decoded = network.backbone.inverse_of_normal(z1 + (weights @ directions).view_as(z1) + free, calm)
+            by_class = network.head.log_prob_of_all_classes(network.encode(predictor.with_mirror(decoded))[0])
+            mean = by_class.view(-1, n, len(means)).mean(0)
+            logits = mean / predictor.temperature + torch.from_numpy(predictor.log_prior).to(mean)
+            doubt = (want - torch.log_softmax(logits, 1)[everyone, b]).relu()
+            change = (decoded - x).abs().flatten(1).mean(1)
+            price = PRICE_OF_AVERAGES * weights.square().sum() + PRICE_OF_FREE * free.square().sum()
+            optimiser.zero_grad()
+            (doubt.sum() + PRICE_OF_PIXELS * change.sum() + price).backward()
+            optimiser.step()
+        return ((weights @ directions).view_as(z1) + free).detach()
+
+
+def _shortest(way: _Way, target: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
+    """Return the least strength (n,) at which the model says the target, and whether there is one."""
+
+    def is_enough(strength: Tensor, rows: Tensor) -> Tensor:
+        probabilities = torch.softmax(way.model.logits(way.images(strength, rows)), 1)
+        of_target = probabilities.gather(1, target[rows, None])[:, 0]
+        return (of_target >= confidence) & (probabilities.argmax(1) == target[rows])
+
+    low = target.new_zeros(len(target), dtype=torch.float64)
+    high = torch.full_like(low, FARTHER[-1])
+    reached = torch.zeros_like(target, dtype=torch.bool)
+    before = 0.0
+    for strength in (1.0, *FARTHER):
+        left = torch.nonzero(~reached)[:, 0]
+        if not len(left):
+            break
+        hit = left[is_enough(high.new_full((len(left),), strength), left)]
+        low[hit], high[hit], reached[hit] = before, strength, True
+        before = strength
+    rows = torch.nonzero(reached)[:, 0]
+    for _ in range(N_BISECTIONS if len(rows) else 0):
+        middle = (low[rows] + high[rows]) / 2
+        enough = is_enough(middle, rows)
+        high[rows[enough]], low[rows[~enough]] = middle[enough], middle[~enough]
+    return high, reached

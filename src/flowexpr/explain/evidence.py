@@ -7,6 +7,7 @@ the views of a sample (an image and its mirror image), divides it by the tempera
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from flowexpr.inference import Predictor
 
-__all__ = ["EvidenceModel", "EvidenceParts"]
+__all__ = ["Decided", "EvidenceModel", "EvidenceParts"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,6 @@ class EvidenceModel:
         self.predictor = predictor
         self.model = copy.deepcopy(predictor.model).requires_grad_(False)
         self.model.set_mixed_precision(False)
-        self._exact_head = copy.deepcopy(self.model.head).double()
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return the latents z1, z2, ... of x (n, ...), without a gradient."""
@@ -76,9 +76,7 @@ class EvidenceModel:
     def logits(self, x: Tensor) -> Tensor:
         """Return the decision logits of x (n, ...): (n, n_classes), nats, up to a constant a row."""
         with torch.inference_mode():
-            by_class = self.model.head.log_prob_of_all_classes(self.model.encode(self.predictor.with_mirror(x))[0])
-            mean = by_class.double().view(-1, len(x), by_class.shape[1]).mean(0)
-            return mean / self.predictor.temperature + torch.from_numpy(self.predictor.log_prior).to(mean.device)
+            return torch.from_numpy(self.predictor.logits(x)).to(x.device)
 
     def evidence(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """Return the evidence for class a against class b (n,), nats, without their priors; x gets a gradient."""
@@ -97,33 +95,117 @@ class EvidenceModel:
             (gradient,) = torch.autograd.grad(evidence.sum(), x)
         return evidence.detach(), gradient
 
-    @torch.inference_mode()
-    def split(self, z1: Tensor, a: Tensor, b: Tensor) -> list[EvidenceParts]:
-        """Split the evidence for class a against class b; from z1 on it is computed in float64.
+    def decide(self, rows: NDArray[Any], against: NDArray[np.int64] | None) -> "Decided":
+        """Decide as `predict` does, in the same batches, and split the evidence that its decision rests on.
 
         Parameters
         ----------
-        z1 : Tensor of shape (n_views, n, ...)
-            Deepest latents of the samples, then those of their mirror images where decisions average over both.
-        a, b : Tensor of shape (n,)
-            Class indices.
+        rows : ndarray of shape (n, n_features)
+            Samples.
+        against : ndarray of shape (n,) or None
+            Class indices to compare with; the runner-up where there are none, or one is the predicted class itself.
 
         Returns
         -------
-        parts : list of EvidenceParts
-            One for every sample.
+        decided : Decided
+            Of all samples.
         """
-        head = self._exact_head
-        views = [head.density_terms(view, a) - head.density_terms(view, b) for view in z1.double()]
+        parts, start = [], 0
+        for x in self.predictor.batches(rows):
+            parts.append(self._decide(x, None if against is None else against[start : start + len(x)]))
+            start += len(x)
+        return Decided.concatenate(parts)
+
+    @torch.inference_mode()
+    def _decide(self, x: Tensor, against: NDArray[np.int64] | None) -> "Decided":
+        predictor, n = self.predictor, len(x)
+        latents = predictor.model.backbone(predictor.with_mirror(x))
+        terms = predictor.model.head.terms_of_all_classes(latents.z[0]).double()  # (views * n, n_classes, n_flows, ...)
+        by_class = terms.flatten(2).sum(2).cpu().numpy()
+        logits = predictor.mean_over_views(by_class, n)
+        order = np.argsort(-logits, axis=1, kind="stable")
+        a, b = order[:, 0], order[:, 1]
+        if against is not None:
+            b = np.where(against == a, b, against)
+        shared = (latents.log_prob[:n].double() + predictor.model.head.shared_log_det()).cpu().numpy()
+        return Decided(
+            x=x,
+            z=[level[:n] for level in latents.z],
+            log_likelihoods=shared[:, None] + by_class[:n] + predictor.signal.log_volume,
+            logits=logits,
+            a=torch.from_numpy(a).to(x.device),
+            b=torch.from_numpy(b).to(x.device),
+            parts=self._split(terms.view(-1, n, *terms.shape[1:]), a, b),
+        )
+
+    def _split(self, terms: Tensor, a: NDArray[np.int64], b: NDArray[np.int64]) -> list[EvidenceParts]:
+        """Split the evidence for class a against class b, given the terms (n_views, n, n_classes, n_flows + 1, ...)."""
+        everyone = np.arange(len(a))
+        views = list(terms[:, everyone, a] - terms[:, everyone, b])
         if len(views) > 1:
             views[1] = self.predictor.signal.mirror(views[1])  # cells where they are on the image as given
-        terms = torch.stack(views).mean(0) / self.predictor.temperature  # (n, n_flows + 1, c, ...)
-        by_term = terms.flatten(2).sum(2).cpu().numpy()
-        by_cell = terms.sum((1, 2)).cpu().numpy()
-        by_channel = terms.sum(1).view(len(terms), terms.shape[2], -1).sum(2).cpu().numpy()
-        log_prior = self.predictor.log_prior
-        prior = (log_prior[a.cpu().numpy()] - log_prior[b.cpu().numpy()]).tolist()
+        of_pair = torch.stack(views).mean(0) / self.predictor.temperature  # (n, n_flows + 1, c, ...)
+        by_term = of_pair.flatten(2).sum(2).cpu().numpy()
+        by_cell = of_pair.sum((1, 2)).cpu().numpy()
+        by_channel = of_pair.sum(1).view(len(a), of_pair.shape[2], -1).sum(2).cpu().numpy()
+        prior = (self.predictor.log_prior[a] - self.predictor.log_prior[b]).tolist()
         return [
             EvidenceParts(by_term[i, :-1], float(by_term[i, -1]), np.asarray(by_cell[i]), by_channel[i], prior[i])
-            for i in range(len(terms))
+            for i in range(len(a))
         ]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the model decides of n samples, the two classes compared, and what their difference is made of.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, ...)
+        The flow's variable.
+    z : list of Tensor
+        Its latents z1, z2, ...
+    log_likelihoods : ndarray of shape (n, n_classes)
+        log p(x | y = i), nats.
+    logits : ndarray of shape (n, n_classes)
+        Decision logits, nats.
+    a, b : Tensor of shape (n,)
+        Indices of the predicted class, and of the one that it is compared with.
+    parts : list of EvidenceParts
+        Of the difference of their logits.
+    """
+
+    x: Tensor
+    z: list[Tensor]
+    log_likelihoods: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    a: Tensor
+    b: Tensor
+    parts: list[EvidenceParts]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def __getitem__(self, rows: slice) -> "Decided":
+        return Decided(
+            self.x[rows],
+            [level[rows] for level in self.z],
+            self.log_likelihoods[rows],
+            self.logits[rows],
+            self.a[rows],
+            self.b[rows],
+            self.parts[rows],
+        )
+
+    @classmethod
+    def concatenate(cls, batches: "list[Decided]") -> "Decided":
+        """Put batches one after another."""
+        return cls(
+            torch.cat([one.x for one in batches]),
+            [torch.cat(level) for level in zip(*(one.z for one in batches), strict=True)],
+            np.concatenate([one.log_likelihoods for one in batches]),
+            np.concatenate([one.logits for one in batches]),
+            torch.cat([one.a for one in batches]),
+            torch.cat([one.b for one in batches]),
+            [parts for one in batches for parts in one.parts],
+        )

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from flowexpr.explain.counterfactual import Counterfactual, find_counterfactuals
-from flowexpr.explain.evidence import EvidenceModel
+from flowexpr.explain.evidence import Decided, EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.pixel_map import integrate_along_path
@@ -69,6 +69,7 @@ class Explainer:
         self.pixel_map, self.counterfactual = pixel_map, counterfactual
         self.confidence, self.n_neighbours = confidence, n_neighbours
         self.means = [self._to_tensor(mean) for mean in estimator.class_latents_]
+        self.rest = [i for i, label in enumerate(estimator.classes_.tolist()) if str(label).lower() == "neutral"]
 
     def explain(
         self,
@@ -83,10 +84,11 @@ class Explainer:
     ) -> list[Explanation]:
         """Explain validated rows (n, n_features), each with its entry of what else is given."""
         explanations: list[Explanation] = []
+        decided = self.model.decide(rows, against)
         for start in range(0, len(rows), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            batch = _Batch(self, rows[part], None if against is None else against[part])
-            found = batch.decisions()
+            batch = _Batch(self, decided[part])
+            found = batch.decisions(self.estimator._shaped(rows[part]))
             if self.pixel_map:
                 found = batch.with_maps(found, None if neutral is None else neutral[part])
                 found = self._with_regions(found, None if frames is None else frames[part])
@@ -128,43 +130,26 @@ class Explainer:
 class _Batch:
     """A few samples, their latents and the two classes compared."""
 
-    def __init__(self, explainer: Explainer, rows: NDArray[Any], against: NDArray[np.int64] | None) -> None:
-        self.explainer, self.rows = explainer, rows
-        predictor = explainer.model.predictor
-        self.x = torch.cat(list(predictor.batches(rows)))
-        with torch.inference_mode():
-            latents = predictor.model.backbone(predictor.with_mirror(self.x))
-            by_class = predictor.model.head.log_prob_of_all_classes(latents.z[0]).double()
-        n = len(rows)
-        shared = latents.log_prob[:n].double()
-        self.log_likelihoods = (shared[:, None] + by_class[:n]).cpu().numpy() + predictor.signal.log_volume
-        self.logits = predictor.mean_over_views(by_class.cpu().numpy(), n)
-        self.z1_of_views = latents.z[0].view(-1, n, *latents.z[0].shape[1:])
-        self.z = [level[:n] for level in latents.z]
-        order = np.argsort(-self.logits, axis=1, kind="stable")
-        a, b = order[:, 0], order[:, 1]
-        if against is not None:
-            b = np.where(against == a, b, against)  # a class is never compared with itself
-        self.a, self.b = torch.from_numpy(a).to(self.x.device), torch.from_numpy(b).to(self.x.device)
+    def __init__(self, explainer: Explainer, decided: Decided) -> None:
+        self.explainer, self.decided = explainer, decided
+        self.z, self.a, self.b = decided.z, decided.a, decided.b
 
-    def decisions(self) -> list[Explanation]:
+    def decisions(self, images: NDArray[Any]) -> list[Explanation]:
         """Return what needs the likelihoods alone."""
-        estimator, predictor = self.explainer.estimator, self.explainer.model.predictor
-        parts = self.explainer.model.split(self.z1_of_views, self.a, self.b)
-        probabilities = softmax(self.logits, axis=1)
-        images = estimator._shaped(self.rows)
+        estimator, decided = self.explainer.estimator, self.decided
+        probabilities = softmax(decided.logits, axis=1)
         return [
             Explanation(
                 image=images[i],
                 classes=estimator.classes_,
                 label=estimator.classes_[int(self.a[i])],
                 against=estimator.classes_[int(self.b[i])],
-                log_likelihoods=self.log_likelihoods[i],
-                log_prior=predictor.log_prior,
+                log_likelihoods=decided.log_likelihoods[i],
+                log_prior=estimator.log_prior_,
                 probabilities=probabilities[i],
                 calibrated=estimator.calibrate is not None,
-                evidence=parts[i].total,
-                parts=parts[i],
+                evidence=decided.parts[i].total,
+                parts=decided.parts[i],
                 pixel_map=None,
                 baseline=None,
                 baseline_evidence=None,
@@ -174,7 +159,7 @@ class _Batch:
                 typicality=None,
                 text="",
             )
-            for i in range(len(self.rows))
+            for i in range(len(decided))
         ]
 
     def with_maps(self, found: list[Explanation], neutral: NDArray[Any] | None) -> list[Explanation]:
@@ -198,17 +183,24 @@ class _Batch:
         ]
 
     def _neutral(self, neutral: NDArray[Any] | None) -> list[Tensor]:
-        """Return the latents where the map starts from: the neutral face's, or the sample's moved to the average."""
+        """Return the latents where the map starts from: the neutral face's, or the sample's moved to an average."""
         if neutral is not None:
             model = self.explainer.model
             return [level.clone() for level in model.encode(torch.cat(list(model.predictor.batches(neutral))))]
-        return [level + mean.mean(0) - mean[self.a] for level, mean in zip(self.z, self.explainer.means, strict=True)]
+        moved = []
+        for level, mean in zip(self.z, self.explainer.means, strict=True):
+            goal = mean.mean(0, keepdim=True).expand(len(level), *mean.shape[1:])
+            if self.explainer.rest:
+                at_rest = self.explainer.rest[0]
+                goal = torch.where((self.a == at_rest).view(-1, *[1] * (level.ndim - 1)), goal, mean[at_rest])
+            moved.append(level + goal - mean[self.a])
+        return moved
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample that the model takes for the other class."""
         estimator = self.explainer.estimator
-        way = [mean[self.b] - mean[self.a] for mean in self.explainer.means]
-        steps = find_counterfactuals(self.explainer.model, self.z, way, self.b, self.explainer.confidence)
+        explainer = self.explainer
+        steps = find_counterfactuals(explainer.model, self.decided, explainer.means[0], explainer.confidence)
         explained = []
         for i, one in enumerate(found):
             strip = estimator._shaped(steps.rows[:, i])
@@ -220,7 +212,6 @@ class _Batch:
                         image=strip[-1],
                         probabilities=steps.probabilities[-1, i],
                         reached=bool(steps.reached[i]),
-                        strength=float(steps.strength[i]),
                         strip=strip,
                         strip_probabilities=steps.probabilities[:, i],
                     ),

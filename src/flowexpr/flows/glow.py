@@ -6,6 +6,7 @@ References
    https://arxiv.org/abs/1807.03039
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -122,6 +123,13 @@ class Glow(nn.Module):
         x = self.last_block.inverse(z[0])
         for (block, split), leave in zip(reversed(self._levels()), z[1:], strict=True):
             x = block.inverse(split.inverse(x, leave))
+        return x
+
+    def inverse_of_normal(self, z1: Tensor, normal: Sequence[Tensor]) -> Tensor:
+        """Return the images (n, C, H, W) of z1 and of z2 ... z_n in units of their priors, as in `Latents.normal`."""
+        x = self.last_block.inverse(z1)
+        for (block, split), level in zip(reversed(self._levels()), normal, strict=True):
+            x = block.inverse(split.inverse(x, split.from_normal(x, level)))
         return x
 
     def sample(self, z1: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:

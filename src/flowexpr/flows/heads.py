@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from flowexpr.flows.layers import standard_normal_log_prob, standard_normal_terms
+from flowexpr.flows.linear import linear_log_det
 from flowexpr.flows.steps import FlowSteps
 
 
@@ -43,6 +44,23 @@ class _Head(nn.Module):
         y = torch.arange(self.n_classes, device=z1.device).repeat(n)
         z_prime, log_det = self(z1.repeat_interleave(self.n_classes, 0), y)
         return (standard_normal_log_prob(z_prime) + log_det).view(n, self.n_classes)
+
+    def terms_of_all_classes(self, z1: Tensor) -> Tensor:
+        """Return `density_terms` under every class in one pass, (n, n_classes, n_flows + 1, ...), nats.
+
+        Summed in float64, and `shared_log_det` added, they are `log_prob_of_all_classes` to full precision: the sums
+        are hundreds of nats, of which float32 keeps too little to tell classes apart that are nearly as likely.
+        """
+        n = len(z1)
+        y = torch.arange(self.n_classes, device=z1.device).repeat(n)
+        return self.density_terms(z1.repeat_interleave(self.n_classes, 0), y).unflatten(0, (n, self.n_classes))
+
+    def density_terms(self, z1: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def shared_log_det(self) -> Tensor:
+        """Return what `density_terms` leave out, a scalar, nats: the same for every z1 and every class."""
+        raise NotImplementedError
 
 
 class ConditionalFlow(_Head):
@@ -76,7 +94,8 @@ class ConditionalFlow(_Head):
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
-        self.hidden_size = max(hidden_channels, z1_shape[0]) * math.prod(z1_shape[1:])
+        self.n_positions = math.prod(z1_shape[1:])
+        self.hidden_size = max(hidden_channels, z1_shape[0]) * self.n_positions
         self.steps = FlowSteps(
             n_flows,
             z1_shape[0],
@@ -108,6 +127,10 @@ class ConditionalFlow(_Head):
         """
         z1_prime, log_scales = self.steps.trace(z1, y)
         return torch.cat([log_scales, standard_normal_terms(z1_prime)[:, None]], 1)
+
+    def shared_log_det(self) -> Tensor:
+        """Return the log-determinant of the linear maps, nats."""
+        return self.n_positions * linear_log_det(list(self.steps))
 
     def inverse(self, z1_prime: Tensor, y: Tensor) -> Tensor:
         """Map z'1 (n, ...) under the class indices y (n,) back to z1 (n, ...)."""
@@ -150,6 +173,10 @@ class GaussianMixture(_Head):
     def density_terms(self, z1: Tensor, y: Tensor) -> Tensor:
         """Return log N(z'1; 0, 1) value by value, (n, 1, ...), nats: this head has no flows."""
         return standard_normal_terms(z1 - self.means[y])[:, None]
+
+    def shared_log_det(self) -> Tensor:
+        """Return 0: a shift has no log-determinant."""
+        return self.means.new_zeros(())
 
     def inverse(self, z1_prime: Tensor, y: Tensor) -> Tensor:
         """Map z'1 (n, ...) under the class indices y (n,) back to z1 (n, ...)."""

@@ -320,7 +320,8 @@ class Split(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.n_stay = channels // 2
-        self.prior = Projection(self.n_stay, 2 * (channels - self.n_stay), kernel_size=3)
+        self.n_leave = channels - self.n_stay
+        self.prior = Projection(self.n_stay, 2 * self.n_leave, kernel_size=3)
 
     def forward(self, x: Tensor) -> Parted:
         """Part x (n, C, H, W) into what stays and what leaves."""
@@ -335,9 +336,13 @@ class Split(nn.Module):
 
     def sample(self, stay: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
         """Draw the latent that leaves from its prior given the part that stays; the scale is times `temperature`."""
+        noise = torch.randn((len(stay), self.n_leave, *stay.shape[2:]), generator=generator, dtype=stay.dtype)
+        return self.from_normal(stay, temperature * noise.to(stay.device))
+
+    def from_normal(self, stay: Tensor, normal: Tensor) -> Tensor:
+        """Return the latent that leaves, given the part that stays and the latent in units of its prior."""
         mean, log_std = self._mean_and_log_std(stay)
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
-        return mean + temperature * log_std.exp() * noise
+        return mean + log_std.exp() * normal
 
     def _mean_and_log_std(self, stay: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = self.prior(stay).chunk(2, 1)

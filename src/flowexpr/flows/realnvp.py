@@ -6,6 +6,8 @@ References
    https://arxiv.org/abs/1605.08803
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -50,6 +52,10 @@ class RealNVP(nn.Module):
         """Map the latents (z1,) back to vectors (n, n_features)."""
         (z1,) = z
         return self.steps.inverse(z1)
+
+    def inverse_of_normal(self, z1: Tensor, normal: Sequence[Tensor]) -> Tensor:
+        """Return the vectors whose latent is z1; `normal` is empty, since there are no other latents."""
+        return self.inverse((z1, *normal))
 
     def sample(self, z1: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Return the vectors whose latent is z1: nothing is left to draw."""

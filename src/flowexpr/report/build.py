@@ -6,21 +6,21 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from numpy.typing import ArrayLike
 
 from flowexpr import __version__
 from flowexpr.display.axes import MARKERS
 from flowexpr.evaluation import EvaluationResult
+from flowexpr.report.explanations import explanation_section
 from flowexpr.report.latent_map import map_section
 from flowexpr.report.material import Material, Section, gather
 from flowexpr.report.model import card_section, training_section
 from flowexpr.report.morphs import morph_section
-from flowexpr.report.plots import MARKER_PATHS, percent
+from flowexpr.report.pages import asset, template
+from flowexpr.report.plots import MARKER_PATHS
 from flowexpr.report.reliability import rejection_section, reliability_section
 from flowexpr.report.scores import confusion_section, leakage_section, people_section, scores_section
 from flowexpr.report.setting import setting_section
@@ -38,6 +38,7 @@ SECTIONS: tuple[Callable[[Material], Section | None], ...] = (
     rejection_section,
     map_section,
     morph_section,
+    explanation_section,
     training_section,
     card_section,
 )
@@ -119,26 +120,14 @@ def build(
 
 
 def _render(material: Material, sections: list[Section], title: str) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flowexpr.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    script = _asset("map.js")
-    return environment.get_template("page.html").render(
+    script = asset("map.js")
+    return template("page.html").render(
         title=title,
         material=material,
         sections=sections,
-        style=_asset("style.css"),
+        style=asset("style.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         markers=MARKER_PATHS[: len(MARKERS)],
         version=__version__,
     )
-
-
-def _asset(name: str) -> str:
-    return files("flowexpr.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,285 @@
+"""Explanations, measured: do the maps show what moved, do they tell what decides, and are counterfactuals honest?
+
+    python benchmarks/explanation.py --models DIR [CK+48:ck+48 jaffe:jaffe] [--faces 48]
+
+Drawn faces come with the pixels that their action units move, which the maps are held against. The question is the same
+for all maps: the evidence for the expression shown against a face at rest. Faces are of people whom no model saw, and of
+expressions that flow and CNN both name. On folders (FOLDER:LAYOUT, as in accuracy.py) there are no such pixels, and no
+faces at rest: the question is the expression against the runner-up, on the first of five folds by subject.
+
+Models are kept in DIR, so that a second run only measures.
+"""
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import reporting
+import torch
+from accuracy import read
+from morph import SMALL, Faces, drawn, fit_recogniser, kept
+from saliency import grad_cam, layerwise_relevance, lime
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
+from sklearn.model_selection import GroupKFold
+
+from flowexpr import FlowExpressionClassifier
+from flowexpr.baselines import CNNExpressionClassifier, pca_lda
+from flowexpr.datasets import make_faces
+from flowexpr.explain import attribute
+
+N_CHECKED = 16
+"""Faces on which weights are randomised and images shifted."""
+SHARES = np.linspace(0, 1, 11)
+"""Shares of the pixels that are deleted or inserted."""
+BLUR = 1 / 8
+"""Standard deviation of the blur that replaces pixels, as a share of the side."""
+CONFIDENCE = 0.9
+
+Maps = Callable[[Any, np.ndarray, np.ndarray, Any], np.ndarray]
+"""Of a model, images, the labels explained and what they are compared with."""
+
+
+def path_of_faces(flow: Any, X: np.ndarray, y: np.ndarray, against: Any) -> np.ndarray:
+    """Return the flow's own maps: along latents, from a neutral version of each face."""
+    explained = flow.explain(X, against, counterfactual=False)
+    signs = np.array([1 if one.label == label else -1 for one, label in zip(explained, y, strict=True)])
+    return signs[:, None, None] * np.stack([one.pixel_map for one in explained])
+
+
+def by_captum(method: str) -> Maps:
+    """Return what makes maps by one of the usual methods."""
+    return lambda model, X, y, against: attribute(model, X, method, label=y, against=against)
+
+
+METHODS: dict[str, tuple[str, Maps]] = {
+    "flow: path of faces (`explain`)": ("flow", path_of_faces),
+    "flow: occlusion": ("flow", by_captum("occlusion")),
+    "flow: gradient x input": ("flow", by_captum("gradient_x_input")),
+    "flow: integrated gradients from black": ("flow", by_captum("integrated_gradients")),
+    "CNN: Grad-CAM": ("CNN", grad_cam),
+    "CNN: integrated gradients from black": ("CNN", by_captum("integrated_gradients")),
+    "CNN: occlusion": ("CNN", by_captum("occlusion")),
+    "CNN: LIME": ("CNN", lime),
+    "CNN: LRP": ("CNN", layerwise_relevance),
+}
+
+
+def main() -> None:
+    """Measure drawn faces and every folder; write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="*", metavar="FOLDER:LAYOUT")
+    parser.add_argument("--models", type=Path, required=True, help="where trained models are kept")
+    parser.add_argument("--faces", type=int, default=48, help="faces that maps are measured on")
+    options = parser.parse_args()
+    options.models.mkdir(parents=True, exist_ok=True)
+    parts = [measure_drawn(options.models, options.faces)]
+    parts += [measure_folder(options.models, argument, options.faces) for argument in options.data]
+    reporting.write("explanation", "\n\n".join(parts))
+
+
+def measure_drawn(models: Path, n: int) -> str:
+    """Measure maps and counterfactuals on drawn people that no model and no choice has seen."""
+    training = drawn(29, n_clips=2, seed=0)
+    training = training[training.subject < 22]
+    flow = kept(models / "default.flowexpr", lambda: FlowExpressionClassifier(**SMALL).fit(training.images, training.y))
+    cnn = kept(models / "cnn.joblib", lambda: fit_recogniser(drawn(100, n_clips=2, seed=1)))
+    judge = kept(models / "recogniser.joblib", lambda: fit_recogniser(drawn(200, n_clips=2, seed=1)))
+    made = make_faces(20, neutral=True, image_size=32, return_masks=True, random_state=7)
+    people = Faces(made.images, made.target_names[made.target], made.subject, made.clip)
+    chosen = choose(people, {"flow": flow, "CNN": cnn}, n, (people.y != "neutral") & made.action_unit_mask.any((1, 2)))
+    mask, unseen = made.action_unit_mask[chosen], people[chosen]
+    rows = [
+        map_row(name, {"flow": flow, "CNN": cnn}[kind], maps, unseen, "neutral", mask)
+        for name, (kind, maps) in METHODS.items()
+    ]
+    random = np.random.default_rng(0).random(mask.shape)
+    rows.append(
+        ["chance", f"{mask.mean():.2f}", f"{mask.mean():.2f}", *curves(flow, unseen, random), "0.00", "0.00", ""]
+    )
+    first = people.clip % 2 == 0
+    person = pca_lda(random_state=0).fit(people.images[~first], people.subject[~first])
+    start = people[np.flatnonzero(first & (people.y != "neutral"))[:: max(1, int(sum(first) / n))]]
+    scores = [f"{name} {model.score(people.images, people.y):.1%}" for name, model in (("flow", flow), ("CNN", cnn))]
+    return (
+        f"Drawn people, 20 new ones. Accuracy: {', '.join(scores)}, the judge of counterfactuals "
+        f"{judge.score(people.images, people.y):.1%}. {len(unseen.y)} faces; the mask covers {mask.mean():.1%} of them.\n\n"
+        f"{reporting.table(MAP_HEADER, rows)}\n\n"
+        f"{reporting.table(COUNTERFACTUAL_HEADER, counterfactual_rows(flow, judge, person, start, people))}"
+    )
+
+
+def measure_folder(models: Path, argument: str, n: int) -> str:
+    """Measure deletion, insertion and counterfactuals on the test people of a folder's first fold."""
+    name, loaded = read(argument)
+    faces = Faces(loaded.images, loaded.target_names[loaded.target], loaded.subject, loaded.clip)
+    train, test = next(GroupKFold(5).split(faces.images, faces.y, faces.subject))
+    training, people = faces[train], faces[test]
+    flow = kept(
+        models / f"{name}.flowexpr",
+        lambda: FlowExpressionClassifier(random_state=0).fit(training.images, training.y, groups=training.subject),
+    )
+    cnn = kept(
+        models / f"{name}.joblib", lambda: CNNExpressionClassifier(random_state=1).fit(training.images, training.y)
+    )
+    fitted = {"flow": flow, "CNN": cnn}
+    unseen = people[choose(people, fitted, n, np.ones(len(people.y), dtype=bool))]
+    rows = [
+        [row[0], *row[3:]]
+        for row in (map_row(key, fitted[kind], maps, unseen, None, None) for key, (kind, maps) in METHODS.items())
+    ]
+    random = np.random.default_rng(0).random(unseen.images.shape[:3])
+    rows.append(["chance", *curves(flow, unseen, random), "0.00", "0.00", ""])
+    person = pca_lda(random_state=0).fit(people.images, people.subject)
+    start = people[np.random.default_rng(1).permutation(len(people.y))[:n]]
+    scores = [f"{kind} {model.score(people.images, people.y):.1%}" for kind, model in fitted.items()]
+    return (
+        f"{name}, first fold by subject: {', '.join(scores)}; {len(unseen.y)} faces. The subject classifier has seen the "
+        f"faces that counterfactuals start from.\n\n{reporting.table([MAP_HEADER[0], *MAP_HEADER[3:]], rows)}\n\n"
+        f"{reporting.table(COUNTERFACTUAL_HEADER, counterfactual_rows(flow, cnn, person, start, people))}"
+    )
+
+
+def choose(people: Faces, models: dict[str, Any], n: int, allowed: np.ndarray) -> np.ndarray:
+    """Return n rows at random that every model names right."""
+    for model in models.values():
+        allowed = allowed & (model.predict(people.images) == people.y)
+    return np.sort(np.random.default_rng(0).permutation(np.flatnonzero(allowed))[:n])
+
+
+MAP_HEADER = [
+    "map",
+    "pointing game",
+    "inside the mask",
+    "deletion (lower)",
+    "insertion (higher)",
+    "random weights (lower)",
+    "one pixel shifted (higher)",
+    "s a face",
+]
+
+
+def map_row(name: str, model: Any, maps: Maps, unseen: Faces, against: Any, mask: np.ndarray | None) -> list[Any]:
+    """Return a row of the table of maps: what the masks say, the curves, and two checks on the first faces."""
+    print(name, flush=True)
+    began = time.perf_counter()
+    found = maps(model, unseen.images, unseen.y, against)
+    seconds = (time.perf_counter() - began) / len(found)
+    few = unseen[:N_CHECKED]
+    other = maps(with_random_top(model), few.images, few.y, against)
+    shifted = np.roll(maps(model, shift(few.images), few.y, against), -1, axis=2)
+    by_mask = ["", ""] if mask is None else [f"{pointing(found, mask):.2f}", f"{inside(found, mask):.2f}"]
+    checks = [f"{agreement(found[:N_CHECKED], one, inner=True):.2f}" for one in (other, shifted)]
+    return [name, *by_mask, *curves(model, unseen, found), *checks, f"{seconds:.2f}"]
+
+
+def pointing(maps: np.ndarray, mask: np.ndarray) -> float:
+    """Return how often the largest value lies in the mask."""
+    top = maps.reshape(len(maps), -1).argmax(1)
+    return float(mask.reshape(len(mask), -1)[np.arange(len(mask)), top].mean())
+
+
+def inside(maps: np.ndarray, mask: np.ndarray) -> float:
+    """Return the share of the positive values that lies in the mask, mean over faces."""
+    positive = maps.clip(min=0)
+    return float(((positive * mask).sum((1, 2)) / positive.sum((1, 2)).clip(min=1e-12)).mean())
+
+
+def curves(model: Any, unseen: Faces, maps: np.ndarray) -> list[str]:
+    """Return the areas under the deletion and the insertion curve: probability of the label, pixels blurred or given."""
+    X = unseen.images.astype(np.float32)
+    sigma = BLUR * min(X.shape[1:3])
+    blurred = gaussian_filter(X, (0, sigma, sigma, 0))
+    rank = (-maps).reshape(len(maps), -1).argsort(1).argsort(1).reshape(maps.shape) / maps[0].size
+    columns = np.searchsorted(model.classes_, unseen.y)
+    areas = []
+    for kept_first, kept_last in ((blurred, X), (X, blurred)):
+        probability = []
+        for share in SHARES:
+            mixed = np.where((rank < share)[..., None], kept_first, kept_last)
+            rounded = np.rint(mixed).astype(unseen.images.dtype)
+            probability.append(model.predict_proba(rounded)[np.arange(len(columns)), columns].mean())
+        areas.append(f"{np.trapezoid(probability, SHARES):.2f}")
+    return areas
+
+
+def with_random_top(model: Any) -> Any:
+    """Return a copy whose class-dependent part, h or the dense layers, has its weights shuffled."""
+    other = copy.deepcopy(model)
+    module = other.module_
+    parts = [module.head] if hasattr(module, "head") else [module.features, module.logits]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for part in parts:
+            for name, weight in part.named_parameters():
+                if "conv1x1" not in name:  # a shuffled triangle would be no bijection that floats can undo
+                    weight.copy_(weight.flatten()[torch.randperm(weight.numel(), generator=generator)].view_as(weight))
+    return other
+
+
+def shift(images: np.ndarray) -> np.ndarray:
+    """Move images a pixel to the right; the left column stands twice."""
+    return np.concatenate([images[:, :, :1], images[:, :, :-1]], axis=2)
+
+
+def agreement(maps: np.ndarray, others: np.ndarray, *, inner: bool) -> float:
+    """Return the mean rank correlation of maps, their outermost columns left out where `inner`."""
+    columns = slice(1, -1) if inner else slice(None)
+    return float(
+        np.nanmean(
+            [
+                spearmanr(one[:, columns], other[:, columns], axis=None).statistic
+                for one, other in zip(maps, others, strict=True)
+            ]
+        )
+    )
+
+
+COUNTERFACTUAL_HEADER = [
+    "to the runner-up",
+    "faces",
+    "flips",
+    f"p at least {CONFIDENCE}",
+    "CNN names it",
+    "log p(x) above the 5th percentile",
+    "same person",
+    "pixels moved",
+    "s a face",
+]
+
+
+def counterfactual_rows(flow: Any, judge: Any, person: Any, start: Faces, people: Faces) -> list[list[Any]]:
+    """Return a row for counterfactuals and one for morphs of strength 1 between the two class averages."""
+    began = time.perf_counter()
+    explained = flow.explain(start.images, pixel_map=False, confidence=CONFIDENCE)
+    seconds = (time.perf_counter() - began) / len(explained)
+    target = np.array([one.against for one in explained])
+    label = np.array([one.label for one in explained])
+    threshold = np.quantile(flow.score_samples(people.images), 0.05)
+    columns = np.searchsorted(flow.classes_, target)
+    quantised = np.stack([one.counterfactual.strip[0] for one in explained])
+    rows = []
+    for name, images, cost in (
+        ("counterfactual", np.stack([one.counterfactual.image for one in explained]), f"{seconds:.2f}"),
+        ("morph of strength 1", flow.morph(start.images, target, from_=label), ""),
+    ):
+        probability = flow.predict_proba(images)
+        moved = (np.abs(images.astype(int) - quantised).max(3) > 8).mean((1, 2))
+        shares = (
+            probability.argmax(1) == columns,
+            probability[np.arange(len(columns)), columns] >= CONFIDENCE - 1e-6,
+            judge.predict(images) == target,
+            flow.score_samples(images) > threshold,
+            person.predict(images) == start.subject,
+            moved,
+        )
+        rows.append([name, len(images), *(f"{share.mean():.0%}" for share in shares), cost])
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""One decision at a glance: the face, where its evidence lies, all classes, the nearest other face, similar ones."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flowexpr.display.axes import COLOURS, clean, panels
+from flowexpr.display.faces import as_rgb, draw_grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from flowexpr.explain import Explanation
+
+__all__ = ["ExplanationDisplay", "as_colours", "evidence_picture"]
+
+AGAINST, FOR = COLOURS[0], COLOURS[1]
+"""Blue speaks against the predicted class, red for it: in the map, and in all bars."""
+OTHER = "0.75"
+
+MOST_BARS = 12
+"""Features of a vector that are shown: those of the largest evidence."""
+
+TEXT_WIDTH = 150
+"""Letters in a line of the sentence."""
+
+
+class ExplanationDisplay:
+    """One figure that explains one decision.
+
+    Above, the sample beside the version at rest that its map is measured from, the map, the evidence of every region,
+    and the probabilities; below, the way to the nearest sample that the model takes for the other class, and the
+    nearest reference samples. What the explanation was made without is left out. Red is evidence for the predicted
+    class, blue for the other.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        What `FlowExpressionClassifier.explain` returned for one sample.
+
+    Attributes
+    ----------
+    axes_ : dict of str to Axes
+        The panels: "face", "map", "regions" ("features" of a vector), "classes", "counterfactual" and "neighbours".
+    ax_ : Axes
+        The first of them.
+    figure_ : Figure
+        The figure they stand in.
+
+    Examples
+    --------
+    >>> from flowexpr import FlowExpressionClassifier
+    >>> from flowexpr.datasets import make_faces
+    >>> from flowexpr.display import ExplanationDisplay
+    >>> from matplotlib.figure import Figure
+    >>> faces = make_faces(2, expressions=2, image_size=16, random_state=0)
+    >>> clf = FlowExpressionClassifier(n_flows=1, hidden_channels=8, max_epochs=1, random_state=0)
+    >>> clf = clf.fit(faces.images, faces.target_names[faces.target])
+    >>> display = ExplanationDisplay.from_estimator(clf, faces.images[0], ax=Figure(figsize=(12, 6)).add_subplot())
+    >>> list(display.axes_)
+    ['face', 'map', 'regions', 'classes', 'counterfactual']
+    """
+
+    def __init__(self, explanation: Explanation):
+        self.explanation = explanation
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        x: ArrayLike,
+        *,
+        against: Any = None,
+        neutral: ArrayLike | None = None,
+        reference: Any = None,
+        exclude: Any = None,
+        ax: Axes | None = None,
+    ) -> ExplanationDisplay:
+        """Explain one sample and draw the explanation.
+
+        Parameters
+        ----------
+        estimator : FlowExpressionClassifier
+            Fitted.
+        x : array-like
+            One sample.
+        against, neutral, reference, exclude
+            As in `FlowExpressionClassifier.explain`.
+        ax : Axes or None, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        X = np.asarray(x)[np.newaxis]
+        (explanation,) = estimator.explain(X, against, neutral=neutral, reference=reference, exclude=exclude)
+        return cls(explanation).plot(ax)
+
+    def plot(self, ax: Axes | None = None) -> ExplanationDisplay:
+        """Draw the figure.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            Divided into the panels; it has to stand in a grid, as those of `add_subplot` do. None makes a new figure.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+            The display itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        one, caller = self.explanation, "ExplanationDisplay.plot"
+        is_image = one.image.ndim > 1
+        above = {"face": 1.9, "map": 1.0, "regions": 1.2, "classes": 1.2} if is_image else {"features": 1, "classes": 1}
+        if one.pixel_map is None:
+            above.pop("map" if is_image else "features")
+            above.pop("regions", None)
+        below = {"counterfactual": 1.9} if one.counterfactual is not None else {}
+        if one.neighbours is not None and is_image:
+            below["neighbours"] = 1.3
+        rows = [list(row.items()) for row in (above, below) if row]
+        strips = panels(
+            caller, ax, (len(rows), 1), (12.5, 2.9 * len(rows) + 0.6), height_ratios=[1.0, 0.95][: len(rows)]
+        )
+        self.axes_ = {
+            name: panel
+            for strip, row in zip(strips, rows, strict=True)
+            for (name, _), panel in zip(
+                row, panels(caller, strip, (1, len(row)), (0, 0), width_ratios=[w for _, w in row]), strict=True
+            )
+        }
+        for name, panel in self.axes_.items():
+            getattr(self, f"_draw_{name}")(panel)
+        self.ax_ = next(iter(self.axes_.values()))
+        self.figure_ = self.ax_.figure
+        self.figure_.suptitle(textwrap.fill(one.text, TEXT_WIDTH), fontsize="medium", x=0.01, ha="left")
+        return self
+
+    def _draw_face(self, ax: Axes) -> None:
+        one = self.explanation
+        faces = [one.image] if one.baseline is None else [one.image, one.baseline]
+        names = [f"taken for {one.label}", "its neutral version"][: len(faces)]
+        draw_grid(ax, [as_colours(np.stack(faces))], [""], names)
+
+    def _draw_map(self, ax: Axes) -> None:
+        one = self.explanation
+        ax.imshow(evidence_picture(one.image, np.asarray(one.pixel_map)), interpolation="nearest")
+        ax.set_title(f"evidence for {one.label} (red)\nand for {one.against} (blue)", fontsize="medium")
+        ax.set_axis_off()
+
+    def _draw_regions(self, ax: Axes) -> None:
+        one, regions = self.explanation, dict(self.explanation.regions or {})
+        title = f"where: {one.evidence - (one.baseline_evidence or 0):.1f} nats over neutral"
+        _bars(ax, regions, [FOR if nats > 0 else AGAINST for nats in regions.values()], "nats", title)
+
+    def _draw_features(self, ax: Axes) -> None:
+        regions = dict(self.explanation.regions or {})
+        largest = sorted(regions, key=lambda name: -abs(regions[name]))[:MOST_BARS]
+        shown = {name: regions[name] for name in largest}
+        colours = [FOR if nats > 0 else AGAINST for nats in shown.values()]
+        _bars(ax, shown, colours, "nats", f"for {self.explanation.label} against {self.explanation.against}")
+
+    def _draw_classes(self, ax: Axes) -> None:
+        one = self.explanation
+        colours = {one.label: FOR, one.against: AGAINST}
+        shown = dict(zip(one.classes.tolist(), (100 * one.probabilities).tolist(), strict=True))
+        kind = "probabilities" if one.calibrated else "probabilities, not calibrated"
+        _bars(ax, shown, [colours.get(name, OTHER) for name in shown], "%", kind)
+        ax.set_xlim(0, 100)
+
+    def _draw_counterfactual(self, ax: Axes) -> None:
+        one, way = self.explanation, self.explanation.counterfactual
+        assert way is not None
+        if one.image.ndim == 1:
+            self._draw_changes(ax)
+            return
+        a, b = (int(np.flatnonzero(one.classes == label)[0]) for label in (one.label, one.against))
+        under = [f"{one.label} {100 * p[a]:.0f} %\n{one.against} {100 * p[b]:.0f} %" for p in way.strip_probabilities]
+        draw_grid(ax, [as_colours(way.strip)], [""], under)
+        ax.tick_params(labeltop=False, labelbottom=True)
+        ax.set_title(f"to the nearest face taken for {way.label}{_shortfall(way)}", fontsize="medium")
+
+    def _draw_changes(self, ax: Axes) -> None:
+        """Draw the largest changes of features on the way to the counterfactual."""
+        one, way = self.explanation, self.explanation.counterfactual
+        assert way is not None
+        change = np.asarray(way.image, dtype=np.float64) - one.image
+        largest = np.argsort(-np.abs(change))[:MOST_BARS]
+        names = list(one.regions) if one.regions else [f"x{i}" for i in range(len(change))]
+        shown = {f"{names[i]}: {one.image[i]:.3g} to {way.image[i]:.3g}": float(change[i]) for i in largest}
+        _bars(ax, shown, [OTHER] * len(shown), "change", f"the nearest sample taken for {way.label}{_shortfall(way)}")
+
+    def _draw_neighbours(self, ax: Axes) -> None:
+        neighbours = {label: near for label, near in (self.explanation.neighbours or {}).items() if near}
+        draw_grid(
+            ax, [as_colours(np.stack([one.image for one in near])) for near in neighbours.values()], [*neighbours], None
+        )
+        ax.set_title("nearest reference faces of each class, and how far", fontsize="medium")
+        tops = ax.get_yticks()
+        step = tops[1] - tops[0] if len(tops) > 1 else 0.0
+        height, width = self.explanation.image.shape[:2]
+        for y, near in zip(tops, neighbours.values(), strict=True):
+            for place, one in enumerate(near):
+                x = place * (step or height) * width / height + 0.04 * width
+                ax.text(
+                    x, y + 0.45 * height, f"{one.distance:.1f}", fontsize="x-small", color="w", backgroundcolor="0.2"
+                )
+
+
+def evidence_picture(image: NDArray[Any], pixel_map: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Lay a map of evidence over its face, in grey.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W) or (H, W, C)
+        The face.
+    pixel_map : ndarray of shape (H, W)
+        Nats. Red is positive and blue negative; the largest 1 % have the full colour.
+
+    Returns
+    -------
+    picture : ndarray of shape (H, W, 3)
+        Values in 0..1.
+    """
+    grey = as_colours(image[np.newaxis])[0].mean(-1, keepdims=True)
+    full = max(float(np.quantile(np.abs(pixel_map), 0.99)), 1e-12)
+    strength = np.clip(np.abs(pixel_map) / full, 0, 1)[..., np.newaxis]
+    colour = np.where(pixel_map[..., np.newaxis] > 0, _rgb(FOR), _rgb(AGAINST))
+    return (1 - 0.85 * strength) * (0.25 + 0.75 * grey) + 0.85 * strength * colour
+
+
+def _rgb(colour: str) -> NDArray[np.float64]:
+    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+
+def as_colours(images: NDArray[Any]) -> NDArray[np.float64]:
+    """Bring images to what a screen shows, as `as_rgb` does; channels that are no colours are averaged.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W) or (n, H, W, C)
+        Images.
+
+    Returns
+    -------
+    images : ndarray of shape (n, H, W, 3), float64
+        Values in 0..1.
+    """
+    if images.ndim == 4 and images.shape[-1] not in (1, 3):
+        images = images.mean(-1)
+    return as_rgb(images)
+
+
+def _shortfall(way: Any) -> str:
+    return "" if way.reached else " (not as sure as asked for)"
+
+
+def _bars(ax: Axes, values: dict[Any, float], colours: list[str], unit: str, title: str) -> None:
+    names = [str(name) for name in values]
+    places = np.arange(len(names))
+    ax.barh(places, list(values.values()), color=colours, height=0.7)
+    ax.set_yticks(places, names)
+    ax.invert_yaxis()
+    ax.axvline(0, color="0.3", linewidth=0.8)
+    ax.set_xlabel(unit)
+    ax.set_title(title, fontsize="medium")
+    clean(ax)
+    ax.grid(False, axis="y")

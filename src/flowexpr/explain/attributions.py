@@ -1,0 +1,155 @@
+"""The usual attributions beside the flow's own map: occlusion, gradient x input and integrated gradients, by captum.
+
+They ask the same question, the evidence for one class against another, but start from black, grey or nothing instead of
+from a face; and they ask it of any classifier of this package, so that maps can be compared.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from flowexpr.explain.evidence import EvidenceModel
+
+__all__ = ["ATTRIBUTIONS", "EvidenceFunction", "attribute", "require_captum"]
+
+ATTRIBUTIONS = ("occlusion", "gradient_x_input", "integrated_gradients")
+
+WINDOW = 1 / 6
+"""Side of the window that occludes, as a share of the image's shorter side; it moves by half of that."""
+
+PATH_STEPS = 32
+"""Steps from black to the image."""
+
+AT_ONCE = 16
+"""Images in one pass of the model."""
+
+
+def attribute(
+    estimator: Any, X: ArrayLike, method: str, *, label: Any = None, against: Any = None
+) -> NDArray[np.float64]:
+    """Attribute the evidence for one class against another to pixels (or features) by a method of captum [1]_.
+
+    Parameters
+    ----------
+    estimator : FlowExpressionClassifier or CNNExpressionClassifier
+        Fitted.
+    X : array-like of the shape given to `fit`
+        Samples.
+    method : {"occlusion", "gradient_x_input", "integrated_gradients"}
+        Occlusion replaces a sliding window by the mean of each image, and integrated gradients start from black (from
+        the mean of the training samples, for vectors).
+    label : label or array-like of shape (n,), default=None
+        The class explained; None is the predicted one.
+    against : label or array-like of shape (n,), default=None
+        The class it is compared with; None is the most probable other one.
+
+    Returns
+    -------
+    maps : ndarray of shape (n, H, W) or (n, n_features)
+        Nats, the colours of a pixel summed.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown.
+    ImportError
+        If captum is not installed.
+
+    References
+    ----------
+    .. [1] Kokhlikyan et al., "Captum: A unified and generic model interpretability library for PyTorch", 2020,
+       https://arxiv.org/abs/2009.07896
+    """
+    if method not in ATTRIBUTIONS:
+        raise ValueError(f"method={method!r} was expected to be one of {', '.join(ATTRIBUTIONS)}.")
+    require_captum("attribute")
+    function = EvidenceFunction(estimator)
+    a, b = function.pairs(X, label, against)
+    rows = np.reshape(np.asarray(X), (len(a), -1))
+    maps = []
+    for start in range(0, len(a), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        with torch.inference_mode(False), torch.enable_grad():
+            x = function.signal.to_model(rows[part]).to(a.device, function.dtype)
+            maps.append(_by_captum(method, function, x, a[part], b[part]).detach().double().cpu().numpy())
+    values = np.concatenate(maps)
+    return values.sum(1) if values.ndim == 4 else values
+
+
+def require_captum(caller: str) -> None:
+    """Fail early, with the remedy, where captum is missing."""
+    try:
+        import captum.attr  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} needs captum, which is not installed. Install it with: pip install 'flowexpr[explain]'"
+        ) from error
+
+
+class EvidenceFunction(nn.Module):
+    """The evidence of a classifier as a function that torch differentiates.
+
+    Parameters
+    ----------
+    estimator : FlowExpressionClassifier or CNNExpressionClassifier
+        Fitted.
+
+    Attributes
+    ----------
+    signal : ImageSignal or VectorSignal
+        How rows become the function's variable.
+    dtype : torch.dtype
+        Of that variable.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        super().__init__()
+        self.estimator, self.signal = estimator, estimator.signal_
+        self._flow = EvidenceModel(estimator._predictor()) if hasattr(estimator, "encode") else None
+        network = estimator.module_ if self._flow is None else self._flow.model
+        self.dtype = next(network.parameters()).dtype
+        self.device = next(network.parameters()).device
+
+    def pairs(self, X: ArrayLike, label: Any, against: Any) -> tuple[Tensor, Tensor]:
+        """Return the indices (n,) of the classes compared: those given, or the most probable ones."""
+        probabilities = self.estimator.predict_proba(X)
+        a = probabilities.argmax(1) if label is None else self._indices(label, len(probabilities))
+        probabilities[np.arange(len(a)), a] = -1
+        b = probabilities.argmax(1) if against is None else self._indices(against, len(a))
+        return torch.from_numpy(a).to(self.device), torch.from_numpy(b).to(self.device)
+
+    def forward(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Return the evidence (n,) of x (n, ...) for class a against b, nats, without the classes' priors."""
+        if self._flow is not None:
+            return self._flow.evidence(x, a, b)
+        logits = self.estimator.module_(x)
+        if self.estimator.mirror_average:
+            logits = (logits + self.estimator.module_(self.signal.mirror(x))) / 2
+        return (logits.gather(1, a[:, None]) - logits.gather(1, b[:, None]))[:, 0] / self.estimator.temperature_
+
+    def _indices(self, labels: Any, n: int) -> NDArray[np.int64]:
+        return np.searchsorted(self.estimator.classes_, np.broadcast_to(np.asarray(labels), (n,)))
+
+
+def _by_captum(method: str, function: EvidenceFunction, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return attributions of the shape of x."""
+    from captum.attr import InputXGradient, IntegratedGradients, Occlusion
+
+    if method == "gradient_x_input":
+        return InputXGradient(function).attribute(x.requires_grad_(), additional_forward_args=(a, b))
+    if method == "integrated_gradients":
+        black = torch.full_like(x, -0.5) if x.ndim == 4 else torch.zeros_like(x)
+        return IntegratedGradients(function).attribute(
+            x, black, additional_forward_args=(a, b), n_steps=PATH_STEPS, internal_batch_size=AT_ONCE
+        )
+    window: tuple[int, ...] = (1,)
+    stride = window
+    if x.ndim == 4:
+        side = max(2, round(WINDOW * min(x.shape[2:])))
+        window, stride = (x.shape[1], side, side), (x.shape[1], max(1, side // 2), max(1, side // 2))
+    grey = x.mean((2, 3), keepdim=True).expand_as(x) if x.ndim == 4 else torch.zeros_like(x)
+    with torch.no_grad():
+        return Occlusion(function).attribute(x, window, stride, grey, additional_forward_args=(a, b))

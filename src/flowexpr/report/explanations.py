@@ -1,0 +1,156 @@
+"""Explanations: a few decisions taken apart, as a part of the report and as a page of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowexpr import __version__
+from flowexpr.display.explanation import as_colours, evidence_picture
+from flowexpr.explain import Explanation
+from flowexpr.report.faces import picture
+from flowexpr.report.material import Material, Section
+from flowexpr.report.pages import asset, template
+from flowexpr.storage import write_atomically
+
+__all__ = ["explanation_section", "write_explanations"]
+
+N_EXPLAINED = 6
+"""Decisions of a report that are taken apart."""
+
+LEAST_SHOWN = 0.005
+"""Regions with a smaller share of the largest one's nats are left out of the bars."""
+
+
+def explanation_section(material: Material) -> Section | None:
+    """Explain the surest right and the surest wrong predictions of images; pictures only where faces may be shown.
+
+    None without a model that explains, or without images.
+    """
+    images = material.images
+    if images is None or images.ndim < 3 or not hasattr(material.model, "explain"):
+        return None
+    places = _chosen(material)
+    pooled = material.pooled
+    rows = pooled.index[places]
+    explained = material.model.explain(images[rows], counterfactual=material.shows_faces)
+    return Section(
+        "explanations",
+        "Explanations",
+        {
+            "unseen": material.model_fold is not None,
+            "explained": [
+                _told(one, material.name_of(row), material.shows_faces, str(label))
+                for one, row, label in zip(explained, rows, pooled.y_true[places], strict=True)
+            ],
+        },
+    )
+
+
+def write_explanations(
+    explanations: Sequence[Explanation], names: Sequence[str], path: str | os.PathLike[str], title: str
+) -> Path:
+    """Write a page of explanations that opens offline, with the faces in it.
+
+    Parameters
+    ----------
+    explanations : sequence of Explanation
+        Of images.
+    names : sequence of str
+        What each image is called.
+    path : path-like
+        The file to write; one that is there is replaced.
+    title : str
+        The page's heading.
+
+    Returns
+    -------
+    path : Path
+        The file.
+    """
+    page = template("explained.html").render(
+        title=title,
+        explained=[_told(one, name, True, None) for one, name in zip(explanations, names, strict=True)],
+        style=asset("style.css"),
+        version=__version__,
+    )
+    path = Path(path)
+    write_atomically(path, page.encode("utf-8", errors="replace"))
+    return path
+
+
+def _chosen(material: Material) -> np.ndarray:
+    """Return places in `pooled`: half the surest that are right, one an expression first, half the surest wrong."""
+    pooled = material.pooled
+    probability = pooled.proba.max(1)
+    known = np.ones(len(probability), dtype=bool)
+    if material.model_fold is not None:
+        known = pooled.fold == material.model_fold
+    places = np.flatnonzero(known)[np.argsort(-probability[known], kind="stable")]
+    is_right = (pooled.y_pred == pooled.y_true)[places]
+    wrong = places[~is_right][: N_EXPLAINED // 2]
+    right = places[is_right]
+    _, first = np.unique(pooled.y_true[right], return_index=True)
+    first.sort()
+    right = np.concatenate([right[first], np.delete(right, first)])
+    return np.concatenate([right[: N_EXPLAINED - len(wrong)], wrong])
+
+
+def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> dict[str, Any]:
+    """Return an explanation as plain values and pictures; `shown` is the expression that its label says, if any."""
+    regions = {} if one.regions is None else one.regions
+    largest = max((abs(nats) for nats in regions.values()), default=0.0)
+    return {
+        "name": name,
+        "shown": shown,
+        "label": str(one.label),
+        "against": str(one.against),
+        "right": shown is None or shown == str(one.label),
+        "text": one.text,
+        "regions": [
+            (str(region), nats, abs(nats) / largest)
+            for region, nats in regions.items()
+            if abs(nats) > LEAST_SHOWN * largest
+        ],
+        "classes": [(str(label), float(p)) for label, p in zip(one.classes, one.probabilities, strict=True)],
+        "pictures": _pictures(one) if shows_face else [],
+        "way": _way(one) if shows_face else [],
+        "reached": one.counterfactual is None or one.counterfactual.reached,
+        "near": _near(one) if shows_face else [],
+    }
+
+
+def _pictures(one: Explanation) -> list[tuple[str, str]]:
+    pictures = [(_face(one.image), "the face")]
+    if one.pixel_map is not None and one.baseline is not None:
+        pictures += [
+            (_face(one.baseline), "its neutral version"),
+            (picture(evidence_picture(one.image, one.pixel_map)), f"for {one.label} (red), {one.against} (blue)"),
+        ]
+    return pictures
+
+
+def _way(one: Explanation) -> list[tuple[str, str]]:
+    """Return the strip to the counterfactual, and the probabilities of both classes under each face."""
+    if one.counterfactual is None:
+        return []
+    a, b = (int(np.flatnonzero(one.classes == label)[0]) for label in (one.label, one.against))
+    return [
+        (_face(face), f"{one.label} {100 * p[a]:.0f} %, {one.against} {100 * p[b]:.0f} %")
+        for face, p in zip(one.counterfactual.strip, one.counterfactual.strip_probabilities, strict=True)
+    ]
+
+
+def _near(one: Explanation) -> list[tuple[str, list[tuple[str, float]]]]:
+    return [
+        (str(label), [(_face(near.image), near.distance) for near in found])
+        for label, found in (one.neighbours or {}).items()
+    ]
+
+
+def _face(image: np.ndarray) -> str:
+    return picture(as_colours(image[np.newaxis])[0])

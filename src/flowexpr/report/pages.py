@@ -1,0 +1,27 @@
+"""What every page is made with: templates that escape all they are given, and files that stand beside them."""
+
+from importlib.resources import files
+
+import jinja2
+
+from flowexpr.report.plots import percent
+
+__all__ = ["asset", "template"]
+
+
+def template(name: str) -> jinja2.Template:
+    """Return a template of this package."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("flowexpr.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    return environment.get_template(name)
+
+
+def asset(name: str) -> str:
+    """Return a text file of this package, such as the style sheet."""
+    return files("flowexpr.report").joinpath(name).read_text(encoding="utf-8")

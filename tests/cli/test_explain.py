@@ -1,0 +1,58 @@
+"""Explanations from the shell: a figure, a page, and wrong requests."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowexpr.cli import main
+
+
+@pytest.fixture(scope="module")
+def model(fitted_images, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "faces.flowexpr"
+    fitted_images.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(colour_images, tmp_path_factory):
+    """Return a folder of the training images by label."""
+    root = tmp_path_factory.mktemp("faces")
+    for i, (image, label) in enumerate(zip(*colour_images, strict=True)):
+        (root / label).mkdir(exist_ok=True)
+        Image.fromarray(image).save(root / label / f"{i:02d}.png")
+    return root
+
+
+def test_figure_is_written_and_the_sentence_printed(model, folder, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    image, output = folder / "anger" / "00.png", tmp_path / "new" / "why.png"
+    assert main(["explain", str(model), str(image), "--reference", str(folder), "-o", str(output)]) == 0
+    assert np.asarray(Image.open(output)).std() > 0
+    assert " rather than " in capsys.readouterr().out
+
+
+def test_page_holds_every_image_and_nothing_from_elsewhere(model, folder, tmp_path):
+    images, output = [str(folder / "anger" / "00.png"), str(folder / "fear" / "01.png")], tmp_path / "why.html"
+    arguments = ["--against", "joy", "--reference", str(folder), "-o", str(output)]
+    assert main(["explain", str(model), *images, *arguments]) == 0
+    text = output.read_text("utf-8")
+    assert text.count('<article class="why">') == 2
+    assert "00.png" in text
+    assert "against joy" in text
+    assert text.count("Nearest reference faces of joy") == 2
+    assert "http" not in text.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--against", "bliss"], "--against bliss was expected to be one of anger, fear, joy"),
+        (["second.png"], "takes one image, but 2 came. Write a page"),
+    ],
+)
+def test_wrong_requests_are_told(model, folder, tmp_path, capsys, more, message):
+    pytest.importorskip("matplotlib")
+    image = str(folder / "anger" / "00.png")
+    assert main(["explain", str(model), image, *more, "-o", str(tmp_path / "why.png")]) == 2
+    assert message in capsys.readouterr().err
