@@ -6,6 +6,8 @@ run is its tensors and counters, and a resumed run repeats an uninterrupted one 
 
 import math
 import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from flowexpr._callbacks import EpochCallbacks
+from flowexpr.ahead import ahead
 from flowexpr.exceptions import TrainingDivergedError
+from flowexpr.signals import ImageSignal
 from flowexpr.training.averaging import WeightAverage
 from flowexpr.training.checkpoint import Checkpoint
 from flowexpr.training.data import TrainingData, generator_for
@@ -30,6 +34,9 @@ LARGEST_GRADIENT = 10.0
 """Gradients are scaled down to this norm."""
 MOST_SKIPPED_IN_A_ROW = 10
 """Steps without a finite loss and gradient, one after another, that end the training."""
+
+BATCHES_AHEAD = 2
+"""Batches of images that may wait, read and changed while a step runs."""
 
 HistoryRow = dict[str, float | int]
 
@@ -165,25 +172,30 @@ class Trainer:
 
     def _train_epoch(self, bar: tqdm) -> bool:
         """Train to the end of the epoch (or of the steps); return whether to stop."""
-        plan = self.plan
         epoch = len(self.history)
-        batches = self.data.epoch(plan.batch_size, generator_for(plan.seed, epoch))
         self.model.train()
         if self.callbacks is not None:
             self.callbacks.begin_epoch()
         began = time.perf_counter() - self.sums.seconds
-        while self.sums.n_steps < len(batches) and self.step < self.n_steps:
-            self._train_step(epoch, batches[self.sums.n_steps])
-            self.sums.seconds = time.perf_counter() - began
-            bar.update()
-            bar.set_postfix(self.sums.means_of_losses(), refresh=False)
-            if self.checkpoint is not None and self.checkpoint.due():
-                self._write_checkpoint()
+        with closing(self._batches(epoch)) as batches:
+            for x, y in batches:
+                self._train_step(x, y)
+                self.sums.seconds = time.perf_counter() - began
+                bar.update()
+                bar.set_postfix(self.sums.means_of_losses(), refresh=False)
+                if self.checkpoint is not None and self.checkpoint.due():
+                    self._write_checkpoint()
         return self._end_epoch(began, bar)
 
-    def _train_step(self, epoch: int, indices: Any) -> None:
+    def _batches(self, epoch: int) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """Make what is left of an epoch, batch after batch; images in a thread, some batches ahead."""
+        seed, first = self.plan.seed, self.sums.n_steps
+        rows = self.data.epoch(self.plan.batch_size, generator_for(seed, epoch))[: first + self.n_steps - self.step]
+        made = (self.data.batch(rows[i], generator_for(seed, epoch, i, 1)) for i in range(first, len(rows)))
+        return ahead(made, BATCHES_AHEAD) if isinstance(self.data.signal, ImageSignal) else made
+
+    def _train_step(self, x: Tensor, y: Tensor) -> None:
         plan = self.plan
-        x, y = self.data.batch(indices, generator_for(plan.seed, epoch, self.sums.n_steps, 1))
         x, y = x.to(plan.device, plan.dtype), y.to(plan.device)
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate(self.step)
