@@ -1,11 +1,11 @@
-"""Explanations, measured: do the maps show what moved, do they tell what decides, and are counterfactuals honest?
+"""Explanations, measured: whether maps show what moved and what decides, and whether counterfactuals are honest.
 
-    python benchmarks/explanation.py --models DIR [CK+48:ck+48 jaffe:jaffe] [--faces 48]
+    python benchmarks/explanation.py --models DIR [CK+48:ck+48 jaffe:jaffe] [--faces 32]
 
 Drawn faces come with the pixels that their action units move, which the maps are held against. The question is the same
-for all maps: the evidence for the expression shown against a face at rest. Faces are of people whom no model saw, and of
-expressions that flow and CNN both name. On folders (FOLDER:LAYOUT, as in accuracy.py) there are no such pixels, and no
-faces at rest: the question is the expression against the runner-up, on the first of five folds by subject.
+for all maps: the evidence for the expression shown against a face at rest. Faces are of people whom no model saw, and
+of expressions that flow and CNN both name. On folders (FOLDER:LAYOUT, as in accuracy.py) there are no such pixels, and
+no faces at rest: the question is the expression against the runner-up, on the first of five folds by subject.
 
 Models are kept in DIR, so that a second run only measures.
 """
@@ -32,7 +32,7 @@ from flowexpr.baselines import CNNExpressionClassifier, pca_lda
 from flowexpr.datasets import make_faces
 from flowexpr.explain import attribute
 
-N_CHECKED = 16
+N_CHECKED = 8
 """Faces on which weights are randomised and images shifted."""
 SHARES = np.linspace(0, 1, 11)
 """Shares of the pixels that are deleted or inserted."""
@@ -44,11 +44,10 @@ Maps = Callable[[Any, np.ndarray, np.ndarray, Any], np.ndarray]
 """Of a model, images, the labels explained and what they are compared with."""
 
 
-def path_of_faces(flow: Any, X: np.ndarray, y: np.ndarray, against: Any) -> np.ndarray:
-    """Return the flow's own maps: along latents, from a neutral version of each face."""
+def path_of_faces(flow: Any, X: np.ndarray, _y: np.ndarray, against: Any) -> np.ndarray:
+    """Return the flow's own maps: along latents, from a neutral version of each face, of what it takes the face for."""
     explained = flow.explain(X, against, counterfactual=False)
-    signs = np.array([1 if one.label == label else -1 for one, label in zip(explained, y, strict=True)])
-    return signs[:, None, None] * np.stack([one.pixel_map for one in explained])
+    return np.stack([one.pixel_map for one in explained])
 
 
 def by_captum(method: str) -> Maps:
@@ -74,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="*", metavar="FOLDER:LAYOUT")
     parser.add_argument("--models", type=Path, required=True, help="where trained models are kept")
-    parser.add_argument("--faces", type=int, default=48, help="faces that maps are measured on")
+    parser.add_argument("--faces", type=int, default=32, help="faces that maps are measured on")
     options = parser.parse_args()
     options.models.mkdir(parents=True, exist_ok=True)
     parts = [measure_drawn(options.models, options.faces)]
@@ -107,8 +106,8 @@ def measure_drawn(models: Path, n: int) -> str:
     scores = [f"{name} {model.score(people.images, people.y):.1%}" for name, model in (("flow", flow), ("CNN", cnn))]
     return (
         f"Drawn people, 20 new ones. Accuracy: {', '.join(scores)}, the judge of counterfactuals "
-        f"{judge.score(people.images, people.y):.1%}. {len(unseen.y)} faces; the mask covers {mask.mean():.1%} of them.\n\n"
-        f"{reporting.table(MAP_HEADER, rows)}\n\n"
+        f"{judge.score(people.images, people.y):.1%}. {len(unseen.y)} faces; the mask covers {mask.mean():.1%} of them."
+        f"\n\n{reporting.table(MAP_HEADER, rows)}\n\n"
         f"{reporting.table(COUNTERFACTUAL_HEADER, counterfactual_rows(flow, judge, person, start, people))}"
     )
 
@@ -138,8 +137,9 @@ def measure_folder(models: Path, argument: str, n: int) -> str:
     start = people[np.random.default_rng(1).permutation(len(people.y))[:n]]
     scores = [f"{kind} {model.score(people.images, people.y):.1%}" for kind, model in fitted.items()]
     return (
-        f"{name}, first fold by subject: {', '.join(scores)}; {len(unseen.y)} faces. The subject classifier has seen the "
-        f"faces that counterfactuals start from.\n\n{reporting.table([MAP_HEADER[0], *MAP_HEADER[3:]], rows)}\n\n"
+        f"{name}, first fold by subject: {', '.join(scores)}; {len(unseen.y)} faces. The subject classifier has "
+        f"seen the faces that counterfactuals start from.\n\n"
+        f"{reporting.table([MAP_HEADER[0], *MAP_HEADER[3:]], rows)}\n\n"
         f"{reporting.table(COUNTERFACTUAL_HEADER, counterfactual_rows(flow, cnn, person, start, people))}"
     )
 
@@ -173,7 +173,7 @@ def map_row(name: str, model: Any, maps: Maps, unseen: Faces, against: Any, mask
     other = maps(with_random_top(model), few.images, few.y, against)
     shifted = np.roll(maps(model, shift(few.images), few.y, against), -1, axis=2)
     by_mask = ["", ""] if mask is None else [f"{pointing(found, mask):.2f}", f"{inside(found, mask):.2f}"]
-    checks = [f"{agreement(found[:N_CHECKED], one, inner=True):.2f}" for one in (other, shifted)]
+    checks = [f"{agreement(found[:N_CHECKED], one):.2f}" for one in (other, shifted)]
     return [name, *by_mask, *curves(model, unseen, found), *checks, f"{seconds:.2f}"]
 
 
@@ -190,7 +190,7 @@ def inside(maps: np.ndarray, mask: np.ndarray) -> float:
 
 
 def curves(model: Any, unseen: Faces, maps: np.ndarray) -> list[str]:
-    """Return the areas under the deletion and the insertion curve: probability of the label, pixels blurred or given."""
+    """Return the areas under the curves of the label's probability, the first pixels of a map blurred, or given."""
     X = unseen.images.astype(np.float32)
     sigma = BLUR * min(X.shape[1:3])
     blurred = gaussian_filter(X, (0, sigma, sigma, 0))
@@ -226,9 +226,9 @@ def shift(images: np.ndarray) -> np.ndarray:
     return np.concatenate([images[:, :, :1], images[:, :, :-1]], axis=2)
 
 
-def agreement(maps: np.ndarray, others: np.ndarray, *, inner: bool) -> float:
-    """Return the mean rank correlation of maps, their outermost columns left out where `inner`."""
-    columns = slice(1, -1) if inner else slice(None)
+def agreement(maps: np.ndarray, others: np.ndarray) -> float:
+    """Return the mean rank correlation of maps, their outermost columns left out; of flat maps there is none."""
+    columns = slice(1, -1)
     return float(
         np.nanmean(
             [

@@ -53,8 +53,8 @@ def lime(model: Any, X: np.ndarray, y: np.ndarray, against: Any) -> np.ndarray:
 
 
 def layerwise_relevance(model: Any, X: np.ndarray, y: np.ndarray, against: Any) -> np.ndarray:
-    """LRP by captum's epsilon rule, on the same network written in modules; of the image itself, not its mirror image."""
-    function, x, a, b = _asked(model, X, y, against)
+    """LRP by captum's epsilon rule, on the same network written in modules; of the image, not its mirror image."""
+    _, x, a, b = _asked(model, X, y, against)
     network = _Modules(model.module_).eval()
     maps = []
     with torch.enable_grad():

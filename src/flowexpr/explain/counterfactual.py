@@ -24,22 +24,22 @@ __all__ = ["Counterfactual", "find_counterfactuals"]
 N_STEPS = 8
 """Steps of gradient descent."""
 
-AVERAGES_RATE, FREE_RATE = 0.15, 0.03
+AVERAGES_RATE, FREE_RATE = 0.1, 0.012
 """Learning rates of the weights of the class averages, and of the free part."""
 
-START = 0.5
+START = 1.0
 """Where the descent starts, as a share of the difference of the two class averages."""
 
 AIM = 0.4
 """How far beyond the confidence asked for the descent aims, as a share of the rest: images are quantised afterwards."""
 
-PRICE_OF_PIXELS = 5.0
+PRICE_OF_PIXELS = 2.5
 """Nats for a change of all values by the whole range from black to white."""
 
 PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
 """Nats for the squares of the weights, and of the values of the free part."""
 
-CALM = 0.05
+CALM = 0.06
 """Share by which the other latents come nearer to the means of their priors; it makes up for the rounding to pixels."""
 
 FARTHER = (1.25, 1.6, 2.0, 3.0)
