@@ -2,7 +2,7 @@
 
     python benchmarks/exactness.py [CK+48:ck+48 ...] [--steps 200]
 
-A data set is FOLDER:LAYOUT as in accuracy.py; drawn faces are always measured. Two models a data set are trained on
+A data set is FOLDER:LAYOUT as in setting.py; drawn faces are always measured. Two models a data set are trained on
 some people, of 24 flows (3 blocks of 8) and of 128 (4 blocks of 32, the paper's depth), narrow so that this takes
 minutes; everything is measured on the other people. "mixed" is what ``precision="auto"`` is where the hardware
 multiplies bfloat16; elsewhere torch computes the same slowly, so it can be measured on any machine.
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import reporting
 import torch
-from accuracy import read
 from numpy.typing import NDArray
+from setting import read
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 
