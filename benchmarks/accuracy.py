@@ -2,39 +2,29 @@
 
     python benchmarks/accuracy.py CK+48:ck+48 jaffe:jaffe [--protocols subject] [--seeds 3] [--resume DIR]
 
-A data set is FOLDER:LAYOUT, of the layouts below. The random folds are ten, the paper's; those by clip and by subject
-are five. Intervals are of the mean over subjects, not over images. Every fit stands in DIR as soon as it is done, and
-the same command goes on from there. With several seeds a subject's accuracy is the mean over them.
+A data set is FOLDER:LAYOUT, of the layouts in setting.py. The random folds are ten, the paper's; those by clip and by
+subject are five. Intervals are of the mean over subjects, not over images. Every fit stands in DIR as soon as it is
+done, and the same command goes on from there. With several seeds a subject's accuracy is the mean over them.
 """
 
 import argparse
 import multiprocessing
 import resource
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import reporting
+import setting
 from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier, hog_svm, pca_lda, pca_svm
-from flowexpr.datasets import load_faces
 from flowexpr.evaluation import EvaluationResult, evaluate
 from flowexpr.evaluation.statistics import mean_interval
 
-LAYOUTS: dict[str, dict[str, Any]] = {
-    "ck+48": {"classes": ("anger", "disgust", "fear", "happy", "sadness", "surprise")},
-    "jaffe": {
-        "classes": ("anger", "disgust", "fear", "happiness", "sadness", "surprise"),
-        "crop": (0.25, 0.3, 0.75, 0.9),
-        "image_size": 64,
-    },
-}
-"""What is read of each layout of `load_faces`, and how."""
 N_SPLITS = {"random": 10}
 MOST_SPLITS = 5
 COLUMNS = ("accuracy over subjects", "95 % interval", "balanced", "log loss", "ECE", "s a fold", "GiB")
@@ -59,7 +49,7 @@ def evaluate_one(
     result = evaluate(
         {name: estimator},
         faces.images,
-        faces.target_names[faces.target],
+        setting.labels(faces),
         subject=faces.subject,
         clip=faces.clip,
         protocols=[protocol],
@@ -149,14 +139,6 @@ def plot(tables: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
     figure.savefig(reporting.FOLDER / "accuracy.svg")
 
 
-def read(argument: str) -> tuple[str, Bunch]:
-    """Read FOLDER:LAYOUT."""
-    folder, _, layout = argument.rpartition(":")
-    if layout not in LAYOUTS or not folder:
-        raise SystemExit(f"{argument!r} was expected to be FOLDER:LAYOUT with one of the layouts {', '.join(LAYOUTS)}.")
-    return Path(folder).name, load_faces(folder, layout=layout, **LAYOUTS[layout])
-
-
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
@@ -174,7 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     tables, parts = {}, []
     for argument in options.data:
-        name, faces = read(argument)
+        name, faces = setting.read(argument)
         for protocol in options.protocols:
             if protocol == "clip" and faces.clip is None:
                 continue

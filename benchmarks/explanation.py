@@ -4,7 +4,7 @@
 
 Drawn faces come with the pixels that their action units move, which the maps are held against. The question is the same
 for all maps: the evidence for the expression shown against a face at rest. Faces are of people whom no model saw, and
-of expressions that flow and CNN both name. On folders (FOLDER:LAYOUT, as in accuracy.py) there are no such pixels, and
+of expressions that flow and CNN both name. On folders (FOLDER:LAYOUT, as in setting.py) there are no such pixels, and
 no faces at rest: the question is the expression against the runner-up, on the first of five folds by subject.
 
 Models are kept in DIR, so that a second run only measures.
@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import reporting
 import torch
-from accuracy import read
 from morph import SMALL, Faces, drawn, fit_recogniser, kept
 from saliency import grad_cam, layerwise_relevance, lime
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
+from setting import read
 from sklearn.model_selection import GroupKFold
 
 from flowexpr import FlowExpressionClassifier

@@ -2,7 +2,7 @@
 
     python benchmarks/imbalance.py [CK+48:ck+48] [--folds 5] [--max-folds 2] [--steps 300]
 
-A data set is FOLDER:LAYOUT, of the layouts in accuracy.py; without one, faces are drawn. In every fold by subject, a
+A data set is FOLDER:LAYOUT, of the layouts in setting.py; without one, faces are drawn. In every fold by subject, a
 flow is trained on the training fold, without and with class_weight="balanced". The flow of the first kind then draws
 faces around the latents of that training fold, from which a CNN and a flow are trained again: on the real faces filled
 up with generated ones, and on as many generated faces alone as there are real ones of the largest class.
@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import reporting
-from accuracy import read
+import setting
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import GroupKFold
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier
-from flowexpr.datasets import make_faces
 
 
 def training_sets(flow: Any, X: NDArray[Any], y: NDArray[Any]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
@@ -64,18 +63,13 @@ def one_fold(
 
 def main() -> None:
     """Run the folds and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", metavar="FOLDER:LAYOUT")
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--max-folds", type=int, help="the first folds only, to save time")
+    parser = setting.parser(__doc__)
     parser.add_argument("--steps", type=int, help="optimiser steps of every fit, at most")
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    sets = dict(map(read, options.data))
-    sets = sets or {"drawn faces": make_faces(20, n_clips=2, n_frames=2, image_size=32, random_state=options.seed)}
+    sets = setting.read_or_draw(options, n_clips=2, n_frames=2)
     parts = []
     for name, faces in sets.items():
-        y = np.asarray(faces.target_names)[faces.target]
+        y = setting.labels(faces)
         folds = list(GroupKFold(options.folds).split(faces.images, y, faces.subject))[: options.max_folds]
         began, scored = time.perf_counter(), []
         for train, test in folds:

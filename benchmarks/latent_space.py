@@ -1,7 +1,8 @@
 """The paper's Table I and its Figures 2 and 3 as numbers, for drawn faces or a folder of images.
 
-    python benchmarks/latent_space.py --keep DIR [FOLDER --subject REGEX --clip REGEX --classes A,B,...]
+    python benchmarks/latent_space.py --keep DIR [CK+48:ck+48] [--page NAME] [--jobs 2]
 
+A data set is FOLDER:LAYOUT, of the layouts in setting.py; without one, 29 people are drawn.
 Accuracies, the tables of trees on t-SNE maps, and how latents cluster: on all images under a model of the last random
 fold (subject-dependent, Figure 2), and on the people left out by the last fold by subject (Figure 3).
 """
@@ -10,12 +11,13 @@ import argparse
 
 import numpy as np
 import reporting
+import setting
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier, pca_lda
-from flowexpr.datasets import load_faces, make_faces
+from flowexpr.datasets import make_faces
 from flowexpr.embedding import latents_of
 from flowexpr.evaluation import EvaluationResult, cluster_scores, evaluate, latent_table
 
@@ -24,7 +26,7 @@ def main() -> None:
     """Evaluate, then print every table."""
     options = _options()
     faces = _faces(options)
-    y = faces.target_names[faces.target]
+    y = setting.labels(faces)
     epochs = {} if options.max_epochs is None else {"max_epochs": options.max_epochs}
     estimators: dict[str, BaseEstimator] = {
         "linear": pca_lda(random_state=0),
@@ -73,10 +75,7 @@ def markdown(rows: list[dict]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", help="images in a folder an expression; default: 29 drawn people")
-    parser.add_argument("--subject", help="regular expression of the subject in file names")
-    parser.add_argument("--clip", help="regular expression of the clip in file names")
-    parser.add_argument("--classes", type=lambda text: tuple(text.split(",")), help="keep these expressions only")
+    parser.add_argument("data", nargs="?", metavar="FOLDER:LAYOUT", help="default: 29 drawn people")
     parser.add_argument("--keep", required=True, help="folder in which fits are kept, to go on from")
     parser.add_argument("--page", default="latent_space", help="name of the page that is written")
     parser.add_argument("--folds", type=int, default=5)
@@ -86,9 +85,9 @@ def _options() -> argparse.Namespace:
 
 
 def _faces(options: argparse.Namespace) -> Bunch:
-    if options.folder is None:
+    if options.data is None:
         return make_faces(image_size=32, random_state=0)
-    faces = load_faces(options.folder, subject=options.subject, clip=options.clip, classes=options.classes)
+    faces = setting.read(options.data)[1]
     if faces.clip is None:
         faces.clip = np.arange(len(faces.target))  # every image a recording of its own
     return faces

@@ -24,7 +24,7 @@ from flowexpr.flows import Glow
 from flowexpr.flows.steps import FlowSteps
 
 DEPTHS = (4, 8, 16, 32, 64)
-BATCHES = (4, 8, 16, 32, 64, 128)
+BATCHES = (4, 8, 16, 32, 128)
 WIDTH, SIDE, N_BLOCKS, BATCH = 128, 64, 3, 16
 MODES = ("store", "reversible")
 MOST_STORED = 16

@@ -1,20 +1,21 @@
 """People's own neutral faces: subtracted in latent space, and morphed to every expression for comparison.
 
-    python benchmarks/neutral.py [jaffe:jaffe+neutral] [--folds 5] [--max-folds 2]
+    python benchmarks/neutral.py [jaffe:jaffe] [--folds 5] [--max-folds 2]
 
-A data set is FOLDER:LAYOUT, of the layouts in accuracy.py with "+neutral"; without one, faces are drawn. In every fold
-by subject, a flow is trained on the expressions of the training people. Latents of all are then classified by linear
-discriminant analysis and a Random Forest, fitted on the training people: z'1 under the predicted class, and z1 minus
-the person's own neutral z1. Beside them stand Bayes' rule and expression regeneration, which takes the nearest of the
-morphs of the person's own neutral face, in pixels.
+A data set is FOLDER:LAYOUT, of a layout with neutral faces; without one, faces are drawn. In every fold by subject, a
+flow is trained on the expressions of the training people. Latents of all are then classified by linear discriminant
+analysis and a Random Forest, fitted on the training people: z'1 under the predicted class, and z1 minus the person's
+own neutral z1. Beside them stand Bayes' rule and expression regeneration, which takes the nearest of the morphs of the
+person's own neutral face, in pixels.
 """
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import reporting
-from accuracy import LAYOUTS
+import setting
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
@@ -29,13 +30,12 @@ NEUTRAL = "neutral"
 
 
 def read(argument: str) -> tuple[str, Bunch]:
-    """Read FOLDER:LAYOUT+neutral; return the name and the faces."""
-    folder, _, layout = argument.removesuffix("+neutral").rpartition(":")
+    """Read FOLDER:LAYOUT of a layout with neutral faces, these among them."""
+    folder, _, layout = argument.rpartition(":")
     if layout != "jaffe":
-        raise SystemExit(f"{argument!r} was expected to be FOLDER:jaffe+neutral.")
-    options = dict(LAYOUTS[layout])
-    options["classes"] = (*options["classes"], NEUTRAL)
-    return folder.rstrip("/").rpartition("/")[2], load_faces(folder, layout=layout, **options)
+        raise SystemExit(f"{argument!r} was expected to be FOLDER:jaffe, which has neutral faces.")
+    known = setting.LAYOUTS[layout]
+    return Path(folder).name, load_faces(folder, layout=layout, **known | {"classes": (*known["classes"], NEUTRAL)})
 
 
 def nearest_morph(flow: Any, X: NDArray[Any], start: NDArray[Any]) -> NDArray[Any]:
@@ -71,12 +71,8 @@ def one_fold(faces: Bunch, train: NDArray[Any], test: NDArray[Any], options: arg
 
 def main() -> None:
     """Run the folds and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", metavar="FOLDER:jaffe+neutral")
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--max-folds", type=int, help="the first folds only, to save time")
+    parser = setting.parser(__doc__, "FOLDER:jaffe")
     parser.add_argument("--steps", type=int, help="optimiser steps of every fit, at most")
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     drawn = make_faces(20, neutral=True, n_clips=2, n_frames=2, image_size=32, random_state=options.seed)
     sets = [read(argument) for argument in options.data] or [("drawn faces", drawn)]

@@ -2,29 +2,26 @@
 
     python benchmarks/probabilities.py [CK+48:ck+48 jaffe:jaffe] [--folds 5] [--resume DIR] [--jobs 2]
 
-A data set is FOLDER:LAYOUT, of the layouts in accuracy.py; without one, faces are drawn. Five folds by subject, whose
+A data set is FOLDER:LAYOUT, of the layouts in setting.py; without one, faces are drawn. Five folds by subject, whose
 predictions are pooled. The calibration error is over ten bins of equal mass; beside it stands the 95th percentile of
 what the same probabilities would show if they were perfect. Typicality is compared with that of digits, noise, faces in
 shuffled pieces, upside-down faces and flat images, of the fold's own test faces. Every fit stands in DIR as soon as it
 is done.
 """
 
-import argparse
 from typing import Any
 
 import numpy as np
 import reporting
-from accuracy import read
+import setting
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.utils import Bunch
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.calibration import expected_calibration_error, simulate_calibration_error
-from flowexpr.datasets import make_faces
-from flowexpr.evaluation import EvaluationResult, evaluate
+from flowexpr.evaluation import EvaluationResult
 
 Images = NDArray[np.uint8]
 
@@ -113,32 +110,14 @@ def typicality_table(result: EvaluationResult, images: Images) -> str:
 
 def main() -> None:
     """Evaluate, and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", metavar="FOLDER:LAYOUT")
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--max-folds", type=int, help="the first folds only, to save time")
+    parser = setting.parser(__doc__)
+    setting.add_fit_options(parser)
     parser.add_argument("--steps", type=int, help="optimiser steps of every fit, at most")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, help="folds at a time, one thread each")
-    parser.add_argument("--resume", metavar="DIR", help="where fits are kept")
     options = parser.parse_args()
-    sets: dict[str, Bunch] = dict(map(read, options.data))
-    sets = sets or {"drawn faces": make_faces(20, n_clips=2, n_frames=2, image_size=32, random_state=options.seed)}
+    sets = setting.read_or_draw(options, n_clips=2, n_frames=2)
     parts = []
     for name, faces in sets.items():
-        result = evaluate(
-            estimators(options.seed, options.steps),
-            faces.images,
-            np.asarray(faces.target_names)[faces.target],
-            subject=faces.subject,
-            protocols=["subject"],
-            n_splits=options.folds,
-            n_jobs=options.jobs,
-            max_folds=options.max_folds,
-            checkpoint_dir=options.resume,
-            progress=True,
-            return_estimators=True,
-        )
+        result = setting.evaluate_by_subject(estimators(options.seed, options.steps), faces, options)
         parts += [f"**{name}** ({len(faces.images)} images)", probability_table(result)]
         parts += ["AUROC of typicality, faces of unseen people against:", typicality_table(result, faces.images)]
     reporting.write("probabilities", "\n\n".join(parts))

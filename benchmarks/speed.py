@@ -21,12 +21,15 @@ import sys
 import time
 from collections.abc import Callable
 from math import log
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import reporting
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from flowexpr import FlowExpressionClassifier
 
 N_CLASSES = 6
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**35)}
@@ -58,18 +61,22 @@ class Times(NamedTuple):
     predict: float
 
 
-def measure_flowexpr(config: Config, precision: str) -> Times:
-    """Measure what `fit` says of its second epoch, and predict_proba."""
+def classifier(config: Config, precision: str) -> "FlowExpressionClassifier":
+    """Return the paper's model in the size of a configuration."""
     from flowexpr import PAPER, FlowExpressionClassifier
 
+    size = {"n_blocks": config.n_blocks, "n_flows": config.n_flows, "hidden_channels": config.width}
+    parameters = PAPER | size | {"head_hidden_channels": config.width, "batch_size": config.batch}
+    return FlowExpressionClassifier(**parameters, random_state=0, precision=precision)
+
+
+def measure_flowexpr(config: Config, precision: str) -> Times:
+    """Measure what `fit` says of its second epoch, and predict_proba."""
     random = np.random.default_rng(0)
     n = config.batch * config.steps
     X = random.integers(0, 256, (n, config.side, config.side, 3), dtype=np.uint8)
     y = np.arange(n) % N_CLASSES
-    size = {"n_blocks": config.n_blocks, "n_flows": config.n_flows, "hidden_channels": config.width}
-    parameters = PAPER | size | {"head_hidden_channels": config.width, "batch_size": config.batch}
-    clf = FlowExpressionClassifier(**parameters, random_state=0, precision=precision)
-    clf.set_params(max_epochs=2).fit(X, y)
+    clf = classifier(config, precision).set_params(max_epochs=2).fit(X, y)
     first, second = clf.history_
     batch = X[: config.batch]
     clf.predict_proba(batch)

@@ -3,7 +3,7 @@
     python benchmarks/tradeoff.py [CK+48:ck+48] [--folds 5] [--max-folds 2] [--resume DIR] [--jobs 2]
 
 The flow with default settings but for `class_loss_weight`, on folds by subject; bits/dim are those of the people left
-out. A data set is FOLDER:LAYOUT, of the layouts in accuracy.py; without one, faces are drawn. Every fit stands in DIR
+out. A data set is FOLDER:LAYOUT, of the layouts in setting.py; without one, faces are drawn. Every fit stands in DIR
 as soon as it is done.
 """
 
@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import reporting
-from accuracy import read
+import setting
 from matplotlib.figure import Figure
 from sklearn.utils import Bunch
 
 from flowexpr import PAPER, FlowExpressionClassifier
-from flowexpr.datasets import make_faces
-from flowexpr.evaluation import evaluate
 from flowexpr.parameters import IMAGE_LOSS
 
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -28,19 +26,8 @@ HEADER = ["class_loss_weight", "accuracy", "of the folds", "log loss", "bits/dim
 def measure(faces: Bunch, weight: float, options: argparse.Namespace) -> dict[str, Any]:
     """Return accuracy and log loss on the people left out, and the bits/dim of all."""
     name = f"{weight:g}"
-    result = evaluate(
-        {name: FlowExpressionClassifier(class_loss_weight=weight, random_state=options.seed)},
-        faces.images,
-        np.asarray(faces.target_names)[faces.target],
-        subject=faces.subject,
-        protocols=["subject"],
-        n_splits=options.folds,
-        max_folds=options.max_folds,
-        n_jobs=options.jobs,
-        checkpoint_dir=options.resume,
-        progress=True,
-        return_estimators=True,
-    )
+    flow = FlowExpressionClassifier(class_loss_weight=weight, random_state=options.seed)
+    result = setting.evaluate_by_subject({name: flow}, faces, options)
     pooled, fitted = result.predictions[name, "subject"], result.estimators[name, "subject"]
     tested = [faces.images[pooled.index[pooled.fold == fold]] for fold in range(len(fitted))]
     summary = result.summary()[0]
@@ -93,17 +80,11 @@ def plot(curves: dict[str, list[dict[str, Any]]]) -> None:
 
 def main() -> None:
     """Measure every weight on every data set; write the tables and the plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", metavar="FOLDER:LAYOUT")
+    parser = setting.parser(__doc__)
+    setting.add_fit_options(parser)
     parser.add_argument("--weights", nargs="+", type=float, default=WEIGHTS)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--max-folds", type=int, help="the first folds only, to save time")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, help="folds at a time, one thread each")
-    parser.add_argument("--resume", metavar="DIR", help="where fits are kept")
     options = parser.parse_args()
-    sets: dict[str, Bunch] = dict(map(read, options.data))
-    sets = sets or {"drawn faces": make_faces(20, image_size=32, random_state=options.seed)}
+    sets = setting.read_or_draw(options)
     curves = {name: [measure(faces, weight, options) for weight in options.weights] for name, faces in sets.items()}
     plot(curves)
     parts = [part for name, rows in curves.items() for part in (f"**{name}**", as_table(rows))]

@@ -28,18 +28,16 @@ def run(check, *args):
 
 
 @parametrize_with_checks([FlowExpressionClassifier(head=head) for head in HEADS])
-def test_with_default_precision(estimator, check):
+def test_with_default_parameters(estimator, check):
     run(check, estimator)
 
 
-@pytest.mark.slow
-@parametrize_with_checks([FlowExpressionClassifier(head=head, precision="float32") for head in HEADS])
-def test_in_float32(estimator, check):
-    run(check, estimator)
+def test_default_precision_of_the_checks_is_float32(two_features):
+    assert FlowExpressionClassifier(max_steps=1).fit(*two_features).precision_ == "float32"
 
 
 @pytest.mark.slow
-@parametrize_with_checks([FlowExpressionClassifier(head=head, precision="float64") for head in HEADS])
+@parametrize_with_checks([FlowExpressionClassifier(head=head, precision="float64", max_epochs=15) for head in HEADS])
 def test_in_float64(estimator, check):
     run(check, estimator)
 

@@ -159,7 +159,7 @@ class FlowExpressionClassifier(
     validation_ : {"none", "random", "by group"}
         How the validation set was split off.
     class_latents_ : list of ndarray of shape (n_classes, ...)
-        Mean of every latent z1, z2, ... by class, over the surest half of at most 256 training samples each.
+        Mean of every latent z1, z2, ... by class, over the surest third of at most 256 training samples each.
     typicality_reference_ : TypicalityReference
         What at most 1000 training samples looked like to the flow, in Gaussians of low rank; for `typicality`.
     preprocessing_ : dict

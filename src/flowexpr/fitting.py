@@ -17,6 +17,7 @@ from flowexpr._callbacks import EpochCallbacks
 from flowexpr.calibration import fit_temperature
 from flowexpr.exceptions import ModelFileError
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
+from flowexpr.inference import Predictor
 from flowexpr.inputs import find_input_range, split_labels
 from flowexpr.parameters import (
     choose_n_blocks,
@@ -56,7 +57,7 @@ MOST_FEATURES = 1000
 """Features of a vector above which fit warns."""
 
 SAMPLES_PER_CLASS_MEAN = 256
-"""Training samples of a class, at most, of which the surest half is averaged for morphs."""
+"""Training samples of a class, at most, of which the surest third is averaged for morphs."""
 
 
 def run_fit(
@@ -391,11 +392,12 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDA
     """Set what is computed with the trained weights: means of the latents, what is typical, and the temperature."""
     estimator.history_ = _history(estimator, trainer)
     estimator.module_.eval()
-    _set_class_latents(estimator, trainer.data, trainer.step)
-    _set_typicality(estimator, trainer.data, groups, trainer.step)
+    predictor = estimator._predictor()
+    _set_class_latents(estimator, predictor, trainer.data, trainer.step)
+    _set_typicality(estimator, predictor, trainer.data, groups, trainer.step)
     held_out = trainer.validation
     if estimator.calibrate and held_out is not None:
-        logits = estimator._predictor().decision_logits(held_out.rows[held_out.indices]) - estimator.log_prior_
+        logits = predictor.decision_logits(held_out.rows[held_out.indices]) - estimator.log_prior_
         people = None if groups is None else groups[held_out.indices]
         estimator.temperature_ = fit_temperature(logits, estimator.log_prior_, held_out.y[held_out.indices], people)
     estimator.n_steps_ = trainer.step
@@ -435,11 +437,12 @@ def plan_of(estimator: "FlowExpressionClassifier") -> Plan:
     )
 
 
-def _set_class_latents(estimator: "FlowExpressionClassifier", training: TrainingData, n_steps: int) -> None:
+def _set_class_latents(
+    estimator: "FlowExpressionClassifier", predictor: Predictor, training: TrainingData, n_steps: int
+) -> None:
     n_classes = len(estimator.classes_)
     n_seen = math.ceil(n_steps * estimator.batch_size_ / n_classes)
     n_most = max(1, min(SAMPLES_PER_CLASS_MEAN, n_seen))  # no longer than training itself, where steps are few
-    predictor = estimator._predictor()
     random = np.random.default_rng(estimator.seed_)
     means = []
     for label in range(n_classes):
@@ -447,20 +450,24 @@ def _set_class_latents(estimator: "FlowExpressionClassifier", training: Training
         if len(members) > n_most:
             members = np.sort(random.choice(members, n_most, replace=False))
         z = predictor.latents(training.rows[members], np.full(len(members), label)).z
-        # The half that the model is surest of: a clip begins and ends with hardly any expression, and a mean over all
+        # The third that the model is surest of: a clip begins and ends with hardly any expression, and a mean over all
         # of its frames would take a morph to half an expression only.
-        surest = np.argsort(-predictor.margins(z[0], label), kind="stable")[: -(-len(members) // 2)]
+        surest = np.argsort(-predictor.margins(z[0], label), kind="stable")[: -(-len(members) // 3)]
         means.append([level[surest].mean(0) for level in z])
     estimator.class_latents_ = [np.stack(level) for level in zip(*means, strict=True)]
 
 
 def _set_typicality(
-    estimator: "FlowExpressionClassifier", training: TrainingData, groups: NDArray[Any] | None, n_steps: int
+    estimator: "FlowExpressionClassifier",
+    predictor: Predictor,
+    training: TrainingData,
+    groups: NDArray[Any] | None,
+    n_steps: int,
 ) -> None:
     n_seen = max(N_FOLDS, n_steps * estimator.batch_size_)
     chosen = training.indices
     if len(chosen) > min(MOST_SAMPLES, n_seen):
         random = np.random.default_rng(estimator.seed_)
         chosen = np.sort(random.choice(chosen, min(MOST_SAMPLES, n_seen), replace=False))
-    views = estimator._predictor().views(training.rows[chosen])
+    views = predictor.views(training.rows[chosen])
     estimator.typicality_reference_ = TypicalityReference.of(views, None if groups is None else groups[chosen])

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 __all__ = ["LatentGaussians", "choose_measured", "missing_labels"]
 
@@ -36,6 +35,8 @@ class LatentGaussians:
     """
 
     def __init__(self, levels: Sequence[NDArray[Any]], y: NDArray[np.int64]) -> None:
+        from sklearn.decomposition import PCA  # late: it brings all linear models along
+
         rows = np.concatenate([level.reshape(len(level), -1) for level in levels], axis=1)
         self.shapes = [level.shape[1:] for level in levels]
         self.means = np.stack([rows[y == label].mean(axis=0) for label in range(y.max() + 1)])

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.special import logsumexp
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.extmath import randomized_svd
@@ -186,6 +185,8 @@ def _log_distances(gaussians: Sequence[Gaussian], views: Sequence[Array]) -> Arr
 def _clusters(z1: Array) -> NDArray[np.int64]:
     if len(z1) < 2:
         return np.zeros(len(z1), dtype=np.int64)
+    from scipy.cluster.hierarchy import fcluster, linkage  # late: slow to import
+
     return fcluster(linkage(z1, "ward"), N_CLUSTERS, "maxclust").astype(np.int64)
 
 

@@ -125,6 +125,21 @@ def test_reversible_gradients_are_autograds(kind, dtype, tolerance):
     assert sum(int(g.abs().sum() > 0) for g in expected) > 10
 
 
+def test_reversible_gradients_in_mixed_precision_are_as_near_to_float64_as_stored_ones():
+    exact, x = make_model(n_flows=6)
+    _, expected = losses_and_gradients(exact, x, reversible=False)
+    mixed = copy.deepcopy(exact).float()
+    mixed.set_mixed_precision(True)
+
+    def distance(*, reversible):
+        _, found = losses_and_gradients(mixed, x.float(), reversible=reversible)
+        return sum((a - b).square().sum() for a, b in zip(found, expected, strict=True)).sqrt().item()
+
+    stored = distance(reversible=False)
+    assert stored > 1e-4  # bfloat16 was there
+    assert distance(reversible=True) == pytest.approx(stored, rel=0.02)
+
+
 def stored_bytes(model, x, *, reversible):
     """Return the bytes of distinct tensors that a forward pass keeps for the gradient, without the parameters."""
     model.set_reversible(reversible)

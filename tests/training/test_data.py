@@ -1,5 +1,7 @@
 """Batches: every row once an epoch, the same for the same key, half labelled where labels are few; augmentation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,27 @@ def test_validation_batch_has_no_noise(draw_images):
     data = image_set(draw_images, augment=True)
     rows = np.arange(5)
     assert torch.equal(data.batch(rows, None)[0], data.signal.to_model(data.rows[rows]))
+
+
+class CountingRows(np.ndarray):
+    """Rows that remember how many were taken at most at a time."""
+
+    most = 0
+
+    def __getitem__(self, key):
+        taken = super().__getitem__(key)
+        CountingRows.most = max(CountingRows.most, len(taken) if np.ndim(taken) == 2 else 0)
+        return taken
+
+
+def test_no_more_rows_than_a_batch_are_taken_from_the_array_at_a_time(draw_images):
+    data = image_set(draw_images, n=40, augment=True)
+    counting = dataclasses.replace(data, rows=data.rows.view(CountingRows))
+    for step, rows in enumerate(counting.epoch(7, generator_for(0, 0))):
+        counting.batch(rows, generator_for(0, 0, step, 1))
+    for rows in counting.in_order(7):
+        counting.batch(rows, None)
+    assert CountingRows.most == 7
 
 
 @pytest.mark.parametrize("n_bits", [1, 5, 8])

@@ -2,8 +2,9 @@
 
 A cascade's box shakes by several pixels from one photograph of a person to the next, which costs a classifier more
 than most of its own parameters can win. The average face is fitted by inverse compositional Gauss-Newton steps [1]_
-over shift, size and turn, its most common variation (light from one side) projected out. Its eyes are then the face's
-eyes, and its correlation with the picture tells faces from what the cascade only takes for one.
+over shift, size and turn, its most common variation (light from one side) projected out. Its correlation with the
+picture tells faces from what the cascade only takes for one. Then each eye is looked for by itself around where the
+average has it: faces are of many proportions, and turned a little to the side.
 
 References
 ----------
@@ -31,8 +32,19 @@ ROWS, COLUMNS = np.arange(1, 25) - EYE_ROW, np.arange(-10, 11)
 SMOOTH, BACKGROUND = 0.7, 4.0
 """Standard deviations, in grid steps: of the smoothing, and of the light that is taken off."""
 MOST_STEPS = 15
-CLOSE = 0.02
-"""Of the grid's step: a fit that moves less has come to rest."""
+CLOSE = 0.1
+"""Of the grid's step: a fit that moves less has come to rest; the eyes are looked for more finely afterwards."""
+USUAL_SHIFT, USUAL_SIZE, USUAL_TURN = 3.0, 0.2, np.radians(15)
+"""How far faces lie from where a cascade sees them: grid steps, logarithm of the size, radians. Where fits from
+several starts end in different places, one that lies this far counts `UNUSUAL` less in correlation."""
+UNUSUAL = 0.05
+EYE_RADIUS, EYE_REACH, EYE_STEP, EYE_PULL = 2, 2.0, 0.25, 0.04
+"""Of the window around an eye, how far and how finely it is moved, in grid steps; and what a step away from where the
+average has it counts, squared, in correlation."""
+_SHIFTS = np.arange(-EYE_REACH, EYE_REACH + EYE_STEP / 2, EYE_STEP)
+EYE_SHIFTS = (_SHIFTS + 1j * _SHIFTS[:, None]).ravel()
+_WINDOW = np.arange(-EYE_RADIUS, EYE_RADIUS + 1)
+EYE_WINDOW = (_WINDOW + 1j * _WINDOW[:, None]).ravel()
 
 LIGHT_ROWS, LIGHT_COLUMNS = (
     gaussian_filter1d(np.eye(len(axis)), BACKGROUND, axis=0, mode="nearest") for axis in (ROWS, COLUMNS)
@@ -69,6 +81,10 @@ class AverageFace:
         change = change.reshape(-1, 4)
         change = change - self._variation.T @ (self._variation @ change)
         self._solve = np.linalg.pinv(change)
+        average = self._average.reshape(rows.shape)
+        self._eyes = [
+            _contrast(_sampled(average, EYE_WINDOW + sign * EYE - (COLUMNS[0] + 1j * ROWS[0]))) for sign in (-1, 1)
+        ]
 
     def fit(
         self,
@@ -101,14 +117,24 @@ class AverageFace:
         starts = np.array([(begin, turned * size * np.exp(1j * np.radians(turn))) for size in sizes for turn in turns])
         poses = self._fitted(small, starts)
         scores = self._scores(small, poses)
-        change = poses[:, 1] / turned
-        strayed = (np.abs(poses[:, 0] - begin) > 9 * abs(turned)) | (np.abs(np.angle(change)) > np.radians(30))
-        scores[strayed | (np.abs(change) < 0.5) | (np.abs(change) > 1.6)] = -1
-        best = int(scores.argmax())
-        middle, right = (poses[best, 0] + origin) / factor, poses[best, 1] / factor
-        eyes = [((middle + sign * EYE * right).real, (middle + sign * EYE * right).imag) for sign in (-1, 1)]
+        change, shift = poses[:, 1] / turned, np.abs(poses[:, 0] - begin) / abs(turned)
+        size, turn = np.log(np.maximum(np.abs(change), 1e-9)), np.angle(change)
+        scores[(shift > 9) | (np.abs(turn) > np.radians(30)) | (size < np.log(0.5)) | (size > np.log(1.6))] = -1
+        unusual = (shift / USUAL_SHIFT) ** 2 + (size / USUAL_SIZE) ** 2 + (turn / USUAL_TURN) ** 2
+        best = int((scores - UNUSUAL * unusual).argmax())
+        eyes = [(eye + origin) / factor for eye in self._eyes_of(small, *poses[best])]
         # Coordinates of pixels' centres become those of their edges, as boxes have them.
-        return Face.of_eyes([(x + 0.5, y + 0.5) for x, y in eyes], float(scores[best]))
+        return Face.of_eyes([(eye.real + 0.5, eye.imag + 0.5) for eye in eyes], float(scores[best]))
+
+    def _eyes_of(self, image: NDArray[np.float64], middle: complex, right: complex) -> list[complex]:
+        """Return where, close to where the average has them, the picture is most like the average's eyes."""
+        eyes = []
+        for sign, eye in zip((-1, 1), self._eyes, strict=True):
+            places = middle + right * (sign * EYE + EYE_SHIFTS)
+            seen = _contrast(_sampled(image, places[:, None] + right * EYE_WINDOW))
+            like = seen @ eye - EYE_PULL * np.abs(EYE_SHIFTS) ** 2
+            eyes.append(complex(places[like.argmax()]))
+        return eyes
 
     def _fitted(self, image: NDArray[np.float64], poses: Poses) -> Poses:
         for _ in range(MOST_STEPS):
@@ -129,8 +155,7 @@ class AverageFace:
 
     def _seen(self, image: NDArray[np.float64], poses: Poses) -> NDArray[np.float64]:
         """Return what the picture shows on the grid: (n, n_points), without light, of length 1."""
-        where = poses[:, 0, None, None] + poses[:, 1, None, None] * self._grid
-        sampled = map_coordinates(image, [where.imag, where.real], order=1, mode="nearest")
+        sampled = _sampled(image, poses[:, 0, None, None] + poses[:, 1, None, None] * self._grid)
         return _unit(_without_light(sampled).reshape(len(poses), -1))
 
 
@@ -150,6 +175,16 @@ def average_face() -> AverageFace:
             "aligning faces needs scikit-image, which is not installed. Install it with: pip install 'flowexpr[faces]'"
         ) from error
     return AverageFace(lfw_subset()[:100])
+
+
+def _sampled(image: NDArray[np.float64], places: NDArray[np.complex128]) -> NDArray[np.float64]:
+    return map_coordinates(image, [places.imag, places.real], order=1, mode="nearest")
+
+
+def _contrast(windows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return windows, (..., n_points), of mean 0 and length 1."""
+    windows = windows - windows.mean(-1, keepdims=True)
+    return windows / (np.linalg.norm(windows, axis=-1, keepdims=True) + 1e-9)
 
 
 def _without_light(images: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from flowexpr.ahead import ahead
 from flowexpr.exceptions import UnreadableImageError
-from flowexpr.faces.ahead import ahead
 from flowexpr.faces.detectors import Detector, detect_with, make_detector
 from flowexpr.faces.face import Face, crop_face
 from flowexpr.faces.manifest import Row

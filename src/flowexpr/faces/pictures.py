@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from flowexpr.ahead import ahead
 from flowexpr.exceptions import UnreadableImageError
-from flowexpr.faces.ahead import ahead
 from flowexpr.faces.detectors import detect_with, make_detector
 from flowexpr.faces.face import Face
 from flowexpr.faces.preparation import FacePreparation

@@ -214,15 +214,20 @@ class AffineCoupling(nn.Module):
 
     def transform(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant value by value: the log scales of the changed half, (n, C - C // 2, ...)."""
-        read, changed = x[:, : self.n_read], x[:, self.n_read :]
+        read, changed = self.halves(x)
         shift, log_scale = self.shift_and_log_scale(read, y)
-        return torch.cat([read, changed * log_scale.exp() + shift], 1), log_scale
+        return torch.cat([read, torch.addcmul(shift, changed, log_scale.exp())], 1), log_scale
 
     def inverse(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map z (n, C, ...), under the class indices y (n,), back to x."""
-        read, changed = z[:, : self.n_read], z[:, self.n_read :]
+        read, changed = self.halves(z)
         shift, log_scale = self.shift_and_log_scale(read, y)
         return torch.cat([read, (changed - shift) * (-log_scale).exp()], 1)
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the channels of x that are read, and those that are changed."""
+        read, changed = x.split([self.n_read, x.shape[1] - self.n_read], 1)
+        return read, changed
 
     def shift_and_log_scale(self, read: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what the network makes of the channels that it reads: (n, C - C // 2, ...) twice."""

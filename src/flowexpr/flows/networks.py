@@ -90,7 +90,6 @@ class CouplingNetwork(nn.Module):
     ) -> None:
         super().__init__()
         generator = torch.default_generator if generator is None else generator
-        self.n_classes = n_classes
         self.mixed_precision = False
         pointwise = min(kernel_size, 1)
         self.first = Projection(in_channels, hidden_channels, kernel_size, generator=generator)
@@ -107,16 +106,19 @@ class CouplingNetwork(nn.Module):
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
             hidden = self.first(x)
             if self.label is not None and y is not None:
-                hidden = hidden + self._label_maps(self.label, x, y)
+                hidden = _add_class(hidden, self.label, y)
             out = self.last(F.relu_(self.second(F.relu_(hidden))))
         return out.to(x.dtype)
 
-    def _label_maps(self, label: Projection, x: Tensor, y: Tensor) -> Tensor:
-        """Return what the one-hot planes of the classes y (n,) add to the first layer: (n, hidden, ...)."""
-        one_hot = torch.eye(self.n_classes, dtype=x.dtype, device=x.device)
-        window = x.shape[2:]
-        planes = one_hot.view(self.n_classes, self.n_classes, *([1] * len(window)))
-        by_class = label(planes.expand(self.n_classes, self.n_classes, *window))
-        # Picked by a matrix product: the gradient of an index is a scatter, many times slower.
-        picked = one_hot[y] @ by_class.movedim(1, -1).flatten(1)
-        return picked.unflatten(1, (*window, -1)).movedim(-1, 1)
+
+def _add_class(hidden: Tensor, label: Projection, y: Tensor) -> Tensor:
+    """Add to a first layer (n, hidden, ...) what `label` makes of the one-hot planes of the classes y (n,)."""
+    n_classes, window = label.weight.shape[1], hidden.shape[2:]
+    one_hot = torch.eye(n_classes, dtype=hidden.dtype, device=hidden.device)
+    # Classes are picked by a matrix product: the gradient of an index is a scatter, many times slower.
+    if not window:
+        return torch.addmm(hidden, one_hot[y], label.weight.t())
+    planes = one_hot.view(n_classes, n_classes, *([1] * len(window)))
+    by_class = label(planes.expand(n_classes, n_classes, *window))
+    picked = one_hot[y] @ by_class.movedim(1, -1).flatten(1)
+    return hidden + picked.unflatten(1, (*window, -1)).movedim(-1, 1)

@@ -76,21 +76,21 @@ def _coupling_backward(
     coupling: AffineCoupling, z: Tensor, grad_z: Tensor, grad_log_det: Tensor
 ) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
     """Return the input of a coupling, the gradient there, and those of its parameters in their order."""
-    n_read = coupling.n_read
+    (kept, out_of_it), (grad_kept, grad_out) = coupling.halves(z), coupling.halves(grad_z)
     with torch.enable_grad():
-        read = z[:, :n_read].detach().requires_grad_()
+        read = kept.detach().requires_grad_()
         shift, log_scale = coupling.shift_and_log_scale(read)
-        changed = ((z[:, n_read:] - shift) * (-log_scale).exp()).detach().requires_grad_()
-        out = changed * log_scale.exp() + shift
+        changed = ((out_of_it - shift) * (-log_scale).exp()).detach().requires_grad_()
+        out = torch.addcmul(shift, changed, log_scale.exp())
         log_det = sum_over_dims(log_scale)
     grad_read, grad_changed, *parameter_grads = torch.autograd.grad(
         (out, log_det),
         (read, changed, *coupling.parameters()),
-        (grad_z[:, n_read:], grad_log_det),
+        (grad_out, grad_log_det),
         materialize_grads=True,
     )
     x = torch.cat([read, changed], 1).detach()
-    return x, torch.cat([grad_read + grad_z[:, :n_read], grad_changed], 1), parameter_grads
+    return x, torch.cat([grad_read + grad_kept, grad_changed], 1), parameter_grads
 
 
 def _mixing_backward(x: Tensor, weight: Tensor, bias: Tensor, grad: Tensor) -> tuple[Tensor, ...]:

@@ -6,6 +6,8 @@ run is its tensors and counters, and a resumed run repeats an uninterrupted one 
 
 import math
 import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -14,10 +16,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from flowexpr._callbacks import EpochCallbacks
+from flowexpr.ahead import ahead
 from flowexpr.exceptions import TrainingDivergedError
+from flowexpr.signals import ImageSignal
 from flowexpr.training.averaging import WeightAverage
 from flowexpr.training.checkpoint import Checkpoint
 from flowexpr.training.data import TrainingData, generator_for
+from flowexpr.training.flat import FlatParameters
 from flowexpr.training.objective import UNLABELLED, ClassObjective, Objective
 
 WARM_UP = 0.1
@@ -29,6 +34,9 @@ LARGEST_GRADIENT = 10.0
 """Gradients are scaled down to this norm."""
 MOST_SKIPPED_IN_A_ROW = 10
 """Steps without a finite loss and gradient, one after another, that end the training."""
+
+BATCHES_AHEAD = 2
+"""Batches of images that may wait, read and changed while a step runs."""
 
 HistoryRow = dict[str, float | int]
 
@@ -136,21 +144,22 @@ class Trainer:
             If ten steps in a row, or all, have no finite loss or gradient.
         """
         self._initialise_actnorm()
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.parameters = FlatParameters(self.model)
         self.optimiser = torch.optim.AdamW(
-            self.parameters,
+            [self.parameters.vector],
             lr=self.plan.learning_rate,
             weight_decay=self.plan.weight_decay,
             fused=self.plan.device.type in ("cpu", "cuda"),
         )
         decay = self.plan.weight_averaging
-        self.average = WeightAverage(self.model, decay) if decay else None
+        self.average = WeightAverage(self.model, self.parameters, decay) if decay else None
         self._resume()
         try:
             self._train()
             self._check_any_finite()
         finally:
             self._keep_the_best_weights()
+            self.parameters.release()
             self.model.eval()
 
     def _train(self) -> None:
@@ -163,33 +172,38 @@ class Trainer:
 
     def _train_epoch(self, bar: tqdm) -> bool:
         """Train to the end of the epoch (or of the steps); return whether to stop."""
-        plan = self.plan
         epoch = len(self.history)
-        batches = self.data.epoch(plan.batch_size, generator_for(plan.seed, epoch))
         self.model.train()
         if self.callbacks is not None:
             self.callbacks.begin_epoch()
         began = time.perf_counter() - self.sums.seconds
-        while self.sums.n_steps < len(batches) and self.step < self.n_steps:
-            self._train_step(epoch, batches[self.sums.n_steps])
-            self.sums.seconds = time.perf_counter() - began
-            bar.update()
-            bar.set_postfix(self.sums.means_of_losses(), refresh=False)
-            if self.checkpoint is not None and self.checkpoint.due():
-                self._write_checkpoint()
+        with closing(self._batches(epoch)) as batches:
+            for x, y in batches:
+                self._train_step(x, y)
+                self.sums.seconds = time.perf_counter() - began
+                bar.update()
+                bar.set_postfix(self.sums.means_of_losses(), refresh=False)
+                if self.checkpoint is not None and self.checkpoint.due():
+                    self._write_checkpoint()
         return self._end_epoch(began, bar)
 
-    def _train_step(self, epoch: int, indices: Any) -> None:
+    def _batches(self, epoch: int) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """Make what is left of an epoch, batch after batch; images in a thread, some batches ahead."""
+        seed, first = self.plan.seed, self.sums.n_steps
+        rows = self.data.epoch(self.plan.batch_size, generator_for(seed, epoch))[: first + self.n_steps - self.step]
+        made = (self.data.batch(rows[i], generator_for(seed, epoch, i, 1)) for i in range(first, len(rows)))
+        return ahead(made, BATCHES_AHEAD) if isinstance(self.data.signal, ImageSignal) else made
+
+    def _train_step(self, x: Tensor, y: Tensor) -> None:
         plan = self.plan
-        x, y = self.data.batch(indices, generator_for(plan.seed, epoch, self.sums.n_steps, 1))
         x, y = x.to(plan.device, plan.dtype), y.to(plan.device)
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate(self.step)
-        self.optimiser.zero_grad()
+        self.parameters.zero_gradient()
         losses = self.objective(self.model(x), y)
         losses.total.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
-        finite = bool(torch.isfinite(norm) & torch.isfinite(losses.total.detach()))
+        norm = self.parameters.clip_gradient(LARGEST_GRADIENT)
+        finite = math.isfinite(norm) and math.isfinite(losses.total.item())
         if finite:
             self.optimiser.step()
             if self.average is not None:
@@ -298,8 +312,8 @@ class Trainer:
         if self.average is not None:
             tensors |= {f"average.{name}": t for name, t in self.average.model.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
-        for index, values in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": t for name, t in values.items()}
+        of_vector = self.optimiser.state_dict()["state"].get(0, {})
+        tensors |= {f"optimiser.{name}": t for name, t in of_vector.items()}
         description = {
             "step": self.step,
             "history": self.history,
@@ -325,16 +339,9 @@ class Trainer:
             self.average.model.load_state_dict(parts["average"])
             self.average.n_updates = description["n_averaged"]
         self.best = {name: tensor.to(self.plan.device) for name, tensor in parts["best"].items()}
-        optimiser_state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimiser"].items():
-            index, _, field = name.partition(".")
-            parameter = self.parameters[int(index)]
-            if tensor.shape == parameter.shape:
-                # The fused step walks memory: moments must lie there as the weights do, channels last for images.
-                tensor = torch.empty_like(parameter).copy_(tensor)
-            optimiser_state.setdefault(int(index), {})[field] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": optimiser_state, "param_groups": groups})
+        state = {0: parts["optimiser"]} if parts["optimiser"] else {}
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         self.step = description["step"]
         self.history = description["history"]
         self.sums = _EpochSums(**description["sums"])

@@ -104,10 +104,11 @@ class Objective:
         else:
             of_label = log_prob.by_class.gather(1, y.clamp_min(0)[:, None]).squeeze(1)
             own_class = torch.where(labelled, of_label, joint.logsumexp(1))
+            joint, y = joint[labelled], y[labelled]
         log_likelihood = log_prob.shared + own_class + self.log_volume
         bits_per_dim = -log_likelihood.mean() / (self.n_dims * math.log(2))
-        class_loss = self._class_loss(joint[labelled], y[labelled])
-        n_correct = (joint[labelled].argmax(1) == y[labelled]).sum()
+        class_loss = self._class_loss(joint, y)
+        n_correct = (joint.argmax(1) == y).sum()
         total = self.total(bits_per_dim, class_loss)
         return Losses(total, bits_per_dim, class_loss, n_correct)
 

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
 
 __all__ = ["ahead"]
@@ -10,7 +10,7 @@ __all__ = ["ahead"]
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[T], n: int = 8) -> Iterator[T]:
+def ahead(items: Iterable[T], n: int = 8) -> Generator[T, None, None]:
     """Yield items that a thread makes in advance, in order; its error is raised here.
 
     Parameters
