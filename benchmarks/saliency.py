@@ -89,11 +89,11 @@ class _Modules(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*(_Block(block) for block in network.stacks))
-        self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.features, self.relu, self.logits = network.features, nn.ReLU(), network.logits
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.logits(self.relu(self.features(self.flatten(self.pool(self.blocks(x))))))
+        return self.logits(self.relu(self.features(self.pool(self.blocks(x)).flatten(1))))
 
 
 class _Block(nn.Module):

@@ -2,8 +2,8 @@
 Why this expression and not another
 ===================================
 
-A flow trained on drawn faces explains what it takes new people's faces for: evidence in nats, where in the face it lies,
-and the nearest face that it would take for something else.
+A flow trained on drawn faces explains what it takes new people's faces for: evidence in nats, where in the face it
+lies, and the nearest face that it would take for something else.
 """
 
 # %%

@@ -76,7 +76,27 @@ def test_counterfactual_is_taken_for_the_other_class(model, explained):
     reached = [one for one in explained if one.counterfactual.reached]
     assert reached
     for one in reached:
-        assert model.predict(one.counterfactual.image[None])[0] == one.against
+        found = one.counterfactual
+        assert model.predict(found.image[None])[0] == one.against
+        probability = model.predict_proba(found.image[None])[0]
+        np.testing.assert_allclose(found.probabilities, probability, atol=1e-3)
+        assert probability[model.classes_ == one.against] >= 0.9 - 1e-3
+        np.testing.assert_array_equal(found.strip[-1], found.image)
+
+
+def test_map_starts_from_the_neutral_class_where_there_is_one(faces):
+    names = np.array(["neutral", "happiness", "surprise"])[faces.target]
+    clf = FlowExpressionClassifier(**SMALL, max_steps=20, augment=False, random_state=0).fit(faces.images, names)
+    means = [level.astype(np.float64) for level in clf.class_latents_]
+    at_rest = list(clf.classes_).index("neutral")
+    for one in clf.explain(faces.images[:6], counterfactual=False):
+        a = list(clf.classes_).index(one.label)
+        latents = clf.encode(one.image[None])
+        for i, mean in enumerate(means):
+            goal = mean.mean(0) if a == at_rest else mean[at_rest]
+            latents[f"z{i + 1}"] = (latents[f"z{i + 1}"] + goal - mean[a]).astype(np.float32)
+        decoded = clf.decode({name: latents[name] for name in latents if name[1:].isdigit()})[0]
+        assert np.mean(np.abs(decoded.astype(int) - one.baseline) > 8) < 0.01
 
 
 def test_neighbours_leave_out_who_is_excluded(model, faces):

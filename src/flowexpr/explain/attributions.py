@@ -20,7 +20,7 @@ ATTRIBUTIONS = ("occlusion", "gradient_x_input", "integrated_gradients")
 WINDOW = 1 / 4
 """Side of the window that occludes, as a share of the image's shorter side; it moves by half of that."""
 
-PATH_STEPS = 20
+PATH_STEPS = 50
 """Steps from black to the image."""
 
 AT_ONCE = 16

@@ -45,7 +45,7 @@ CALM = 0.06
 FARTHER = (1.25, 1.6, 2.0, 3.0)
 """Strengths that are tried where the step found is not enough."""
 
-N_BISECTIONS = 4
+N_BISECTIONS = 3
 """Times the interval that holds the shortest step is halved."""
 
 STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -113,11 +113,14 @@ def find_counterfactuals(model: EvidenceModel, decided: Decided, means: Tensor, 
     way = _Way(model, decided.z[0], _descend(model, decided, normal, means, confidence), normal)
     step, reached = _shortest(way, decided.b, confidence)
     signal = model.predictor.signal
-    images = [way.images(share * step) for share in STRIP]
-    images[0] = decided.x
+    n = len(step)
+    shares = torch.tensor(STRIP, dtype=step.dtype, device=step.device)
+    images = way.images((shares[:, None] * step).flatten(), torch.arange(n, device=step.device).repeat(len(STRIP)))
+    images[:n] = decided.x
+    probabilities = torch.softmax(model.logits(images), 1).cpu().numpy()
     return FoundSteps(
-        np.stack([signal.to_rows(x) for x in images]),
-        np.stack([torch.softmax(model.logits(x), 1).cpu().numpy() for x in images]),
+        signal.to_rows(images).reshape(len(STRIP), n, -1),
+        probabilities.reshape(len(STRIP), n, -1),
         reached.cpu().numpy(),
     )
 
@@ -128,7 +131,7 @@ class _Way:
     def __init__(self, model: EvidenceModel, z1: Tensor, step: Tensor, normal: list[Tensor]) -> None:
         self.model, self.z1, self.step, self.normal = model, z1, step, normal
 
-    def images(self, strength: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+    def images(self, strength: Tensor, rows: Tensor) -> Tensor:
         """Return the flow's variable of some samples, each at its strength, quantised as an image of it would be."""
         scale = strength.to(self.z1.dtype).view(-1, *[1] * (self.z1.ndim - 1))
         z1 = self.z1[rows] + scale * self.step[rows]

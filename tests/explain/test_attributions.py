@@ -1,0 +1,49 @@
+"""captum's attributions beside the flow's own map: of flows and CNNs, and what is told where they cannot be made."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from flowexpr.baselines import CNNExpressionClassifier
+from flowexpr.explain import attribute
+from flowexpr.explain.attributions import ATTRIBUTIONS, EvidenceFunction
+
+
+@pytest.fixture(scope="module")
+def cnn(colour_images):
+    return CNNExpressionClassifier(hidden_channels=4, n_features=8, max_epochs=1, augment=False, random_state=0).fit(
+        *colour_images
+    )
+
+
+@pytest.mark.parametrize("method", ATTRIBUTIONS)
+def test_every_method_gives_a_map_of_flow_and_cnn(fitted_images, cnn, colour_images, method):
+    pytest.importorskip("captum")
+    for model in (fitted_images, cnn):
+        maps = attribute(model, colour_images[0][:2], method, against="joy")
+        assert maps.shape == (2, 16, 16)
+        assert np.isfinite(maps).all()
+        assert maps.std() > 0
+
+
+def test_integrated_gradients_sum_to_the_change_from_black(cnn, colour_images):
+    pytest.importorskip("captum")
+    X = colour_images[0][:2]
+    maps = attribute(cnn, X, "integrated_gradients", label="fear", against="joy")
+    function = EvidenceFunction(cnn)
+    a, b = function.pairs(X, "fear", "joy")
+    x = cnn.signal_.to_model(X.reshape(2, -1))
+    change = function(x, a, b) - function(x * 0 - 0.5, a, b)
+    np.testing.assert_allclose(maps.sum((1, 2)), change.detach().numpy(), rtol=0.1, atol=0.02)
+
+
+def test_unknown_methods_are_told(cnn, colour_images):
+    with pytest.raises(ValueError, match="method='grad' was expected to be one of occlusion"):
+        attribute(cnn, colour_images[0][:1], "grad")
+
+
+def test_what_to_install_is_told(cnn, colour_images, monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(ImportError, match=r"pip install 'flowexpr\[explain\]'"):
+        attribute(cnn, colour_images[0][:1], "occlusion")
