@@ -77,8 +77,10 @@ def main() -> None:
     options = parser.parse_args()
     options.models.mkdir(parents=True, exist_ok=True)
     parts = [measure_drawn(options.models, options.faces)]
-    parts += [measure_folder(options.models, argument, options.faces) for argument in options.data]
-    reporting.write("explanation", "\n\n".join(parts))
+    reporting.write("explanation", parts[0])
+    for argument in options.data:
+        parts.append(measure_folder(options.models, argument, options.faces))
+        reporting.write("explanation", "\n\n".join(parts))
 
 
 def measure_drawn(models: Path, n: int) -> str:
