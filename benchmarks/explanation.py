@@ -117,7 +117,8 @@ def measure_drawn(models: Path, n: int) -> str:
 def measure_folder(models: Path, argument: str, n: int) -> str:
     """Measure deletion, insertion and counterfactuals on the test people of a folder's first fold."""
     name, loaded = read(argument)
-    faces = Faces(loaded.images, loaded.target_names[loaded.target], loaded.subject, loaded.clip)
+    clip = np.arange(len(loaded.images)) if loaded.clip is None else loaded.clip
+    faces = Faces(loaded.images, loaded.target_names[loaded.target], loaded.subject, clip)
     train, test = next(GroupKFold(5).split(faces.images, faces.y, faces.subject))
     training, people = faces[train], faces[test]
     flow = kept(
