@@ -77,8 +77,10 @@ def main() -> None:
     options = parser.parse_args()
     options.models.mkdir(parents=True, exist_ok=True)
     parts = [measure_drawn(options.models, options.faces)]
-    parts += [measure_folder(options.models, argument, options.faces) for argument in options.data]
-    reporting.write("explanation", "\n\n".join(parts))
+    reporting.write("explanation", parts[0])
+    for argument in options.data:
+        parts.append(measure_folder(options.models, argument, options.faces))
+        reporting.write("explanation", "\n\n".join(parts))
 
 
 def measure_drawn(models: Path, n: int) -> str:
@@ -115,7 +117,8 @@ def measure_drawn(models: Path, n: int) -> str:
 def measure_folder(models: Path, argument: str, n: int) -> str:
     """Measure deletion, insertion and counterfactuals on the test people of a folder's first fold."""
     name, loaded = read(argument)
-    faces = Faces(loaded.images, loaded.target_names[loaded.target], loaded.subject, loaded.clip)
+    clip = np.arange(len(loaded.images)) if loaded.clip is None else loaded.clip
+    faces = Faces(loaded.images, loaded.target_names[loaded.target], loaded.subject, clip)
     train, test = next(GroupKFold(5).split(faces.images, faces.y, faces.subject))
     training, people = faces[train], faces[test]
     flow = kept(

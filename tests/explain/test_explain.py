@@ -7,6 +7,7 @@ from sklearn.datasets import load_iris
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.datasets import make_faces
+from flowexpr.explain.text import describe
 
 SMALL = {"n_flows": 2, "hidden_channels": 16, "head_n_flows": 2, "head_hidden_channels": 16}
 
@@ -127,6 +128,12 @@ def test_batch_gives_what_one_by_one_gives(model, faces, explained):
     alone = model.explain(faces.images[2:3])[0]
     np.testing.assert_allclose(alone.pixel_map, explained[2].pixel_map, rtol=1e-2, atol=1e-3)
     assert alone.evidence == pytest.approx(explained[2].evidence, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(("evidence", "said"), [(0.199, "by 0.20 nats, a near tie (40 %"), (0.2, "by 0.2 nats (40 %")])
+def test_a_near_tie_is_called_one(evidence, said):
+    text = describe("fear", "anger", evidence, probability=0.4, calibrated=True, regions=None, typicality=None)
+    assert said in text
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ TEXT_WIDTH = 150
 class ExplanationDisplay:
     """One figure that explains one decision.
 
-    Above, the sample beside the version at rest that its map is measured from, the map, the evidence of every region,
+    Above, the sample beside the neutral version that its map starts from, the map, the evidence of every region,
     and the probabilities; below, the way to the nearest sample that the model takes for the other class, and the
     nearest reference samples. What the explanation was made without is left out. Red is evidence for the predicted
     class, blue for the other.
@@ -155,7 +155,7 @@ class ExplanationDisplay:
     def _draw_face(self, ax: Axes) -> None:
         one = self.explanation
         faces = [one.image] if one.baseline is None else [one.image, one.baseline]
-        names = [f"taken for {one.label}", "its neutral version"][: len(faces)]
+        names = [f"taken for {one.label}", "where the map starts"][: len(faces)]
         draw_grid(ax, [as_colours(np.stack(faces))], [""], names)
 
     def _draw_map(self, ax: Axes) -> None:
@@ -166,7 +166,7 @@ class ExplanationDisplay:
 
     def _draw_regions(self, ax: Axes) -> None:
         one, regions = self.explanation, dict(self.explanation.regions or {})
-        title = f"where: {one.evidence - (one.baseline_evidence or 0):.1f} nats over neutral"
+        title = f"where {one.evidence - (one.baseline_evidence or 0):.1f} nats more come from"
         _bars(ax, regions, [FOR if nats > 0 else AGAINST for nats in regions.values()], "nats", title)
 
     def _draw_features(self, ax: Axes) -> None:

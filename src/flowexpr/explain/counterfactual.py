@@ -24,8 +24,11 @@ __all__ = ["Counterfactual", "find_counterfactuals"]
 N_STEPS = 8
 """Steps of gradient descent."""
 
-AVERAGES_RATE, FREE_RATE = 0.1, 0.012
+AVERAGES_RATE, FREE_RATE = 0.1, 0.01
 """Learning rates of the weights of the class averages, and of the free part."""
+
+BOLDER_RATE = 0.03
+"""The latter for samples where the first descent was not enough: nearer to what only this model believes."""
 
 START = 1.0
 """Where the descent starts, as a share of the difference of the two class averages."""
@@ -33,7 +36,7 @@ START = 1.0
 AIM = 0.4
 """How far beyond the confidence asked for the descent aims, as a share of the rest: images are quantised afterwards."""
 
-PRICE_OF_PIXELS = 2.5
+PRICE_OF_PIXELS = 1.5
 """Nats for a change of all values by the whole range from black to white."""
 
 PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
@@ -106,16 +109,22 @@ def find_counterfactuals(model: EvidenceModel, decided: Decided, means: Tensor, 
     Returns
     -------
     found : FoundSteps
-        The strip from each sample to its counterfactual; the farthest step tried where none is sure enough.
+        The strip from each sample to its counterfactual; the whole step found where none is sure enough.
     """
     with torch.inference_mode():
         normal = [level.clone() for level in model.model.backbone(decided.x).normal]
-    way = _Way(model, decided.z[0], _descend(model, decided, normal, means, confidence), normal)
-    step, reached = _shortest(way, decided.b, confidence)
-    signal = model.predictor.signal
-    n = len(step)
-    shares = torch.tensor(STRIP, dtype=step.dtype, device=step.device)
-    images = way.images((shares[:, None] * step).flatten(), torch.arange(n, device=step.device).repeat(len(STRIP)))
+    way = _Way(model, decided.z[0], _descend(model, decided, normal, means, confidence, FREE_RATE), normal)
+    strength, reached = _shortest(way, decided.b, confidence)
+    left = torch.nonzero(~reached)[:, 0]
+    if len(left):
+        few, of_few = decided[left], [level[left] for level in normal]
+        way.step[left] = _descend(model, few, of_few, means, confidence, BOLDER_RATE)
+        of_few_way = _Way(model, few.z[0], way.step[left], of_few)
+        strength[left], reached[left] = _shortest(of_few_way, few.b, confidence)
+    signal, n = model.predictor.signal, len(strength)
+    shares = torch.tensor(STRIP, dtype=strength.dtype, device=strength.device)
+    everyone = torch.arange(n, device=strength.device)
+    images = way.images((shares[:, None] * strength).flatten(), everyone.repeat(len(STRIP)))
     images[:n] = decided.x
     probabilities = torch.softmax(model.logits(images), 1).cpu().numpy()
     return FoundSteps(
@@ -143,7 +152,14 @@ class _Way:
         return signal.to_model(signal.to_rows(x)).to(x.device, x.dtype)
 
 
-def _descend(model: EvidenceModel, decided: Decided, normal: list[Tensor], means: Tensor, confidence: float) -> Tensor:
+def _descend(
+    model: EvidenceModel,
+    decided: Decided,
+    normal: list[Tensor],
+    means: Tensor,
+    confidence: float,
+    free_rate: float,
+) -> Tensor:
     """Return the step of z1 (n, ...) that gradient descent finds."""
     a, b, n = decided.a, decided.b, len(decided)
     everyone, network, predictor = torch.arange(n, device=a.device), model.model, model.predictor
@@ -156,7 +172,7 @@ def _descend(model: EvidenceModel, decided: Decided, normal: list[Tensor], means
         weights[everyone, b], weights[everyone, a] = START, -START
         weights.requires_grad_()
         free = torch.zeros_like(z1, requires_grad=True)
-        rates = [{"params": [weights], "lr": AVERAGES_RATE}, {"params": [free], "lr": FREE_RATE}]
+        rates = [{"params": [weights], "lr": AVERAGES_RATE}, {"params": [free], "lr": free_rate}]
         optimiser = torch.optim.Adam(rates, betas=(0.6, 0.9))
         for _ in range(N_STEPS):
             decoded = network.backbone.inverse_of_normal(z1 + (weights @ directions).view_as(z1) + free, calm)
@@ -181,7 +197,7 @@ def _shortest(way: _Way, target: Tensor, confidence: float) -> tuple[Tensor, Ten
         return (of_target >= confidence) & (probabilities.argmax(1) == target[rows])
 
     low = target.new_zeros(len(target), dtype=torch.float64)
-    high = torch.full_like(low, FARTHER[-1])
+    high = torch.ones_like(low)
     reached = torch.zeros_like(target, dtype=torch.bool)
     before = 0.0
     for strength in (1.0, *FARTHER):

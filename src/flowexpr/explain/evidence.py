@@ -186,15 +186,16 @@ class Decided:
     def __len__(self) -> int:
         return len(self.a)
 
-    def __getitem__(self, rows: slice) -> "Decided":
+    def __getitem__(self, rows: slice | Tensor) -> "Decided":
+        places = np.arange(len(self))[rows if isinstance(rows, slice) else rows.cpu().numpy()]
         return Decided(
             self.x[rows],
             [level[rows] for level in self.z],
-            self.log_likelihoods[rows],
-            self.logits[rows],
+            self.log_likelihoods[places],
+            self.logits[places],
             self.a[rows],
             self.b[rows],
-            self.parts[rows],
+            [self.parts[place] for place in places],
         )
 
     @classmethod

@@ -7,6 +7,9 @@ from flowexpr.explain.regions import ELSEWHERE
 
 __all__ = ["describe"]
 
+NEAR_TIE = 0.2
+"""Nats below which neither class has much of a lead: odds of less than 1.22 to 1."""
+
 LEAST_SHARE = 0.01
 """Regions with a smaller share of the evidence are not named."""
 
@@ -57,7 +60,8 @@ def describe(
         label, against, evidence = against, label, -evidence
         regions = None if regions is None else {name: -nats for name, nats in regions.items()}
     kind = "calibrated" if calibrated else "not calibrated"
-    text = f"{label} rather than {against} by {evidence:.1f} nats ({_percent(probability)}, {kind})"
+    lead = f"{evidence:.1f} nats" if evidence >= NEAR_TIE else f"{evidence:.2f} nats, a near tie"
+    text = f"{label} rather than {against} by {lead} ({_percent(probability)}, {kind})"
     if regions is not None:
         text += _where(regions)
     if typicality is not None:

@@ -128,7 +128,7 @@ def _pictures(one: Explanation) -> list[tuple[str, str]]:
     pictures = [(_face(one.image), "the face")]
     if one.pixel_map is not None and one.baseline is not None:
         pictures += [
-            (_face(one.baseline), "its neutral version"),
+            (_face(one.baseline), "where the map starts"),
             (picture(evidence_picture(one.image, one.pixel_map)), f"for {one.label} (red), {one.against} (blue)"),
         ]
     return pictures
