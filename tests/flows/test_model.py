@@ -48,19 +48,20 @@ def calls(monkeypatch):
     """Count how often f and h are called, in whatever copy of a model."""
     counted = Counter()
 
-    def count(cls, name):
-        forward = cls.forward
+    def count(cls, method, name):
+        original = getattr(cls, method)
 
         def counting(self, *args):
             counted[name] += 1
-            return forward(self, *args)
+            return original(self, *args)
 
-        monkeypatch.setattr(cls, "forward", counting)
+        monkeypatch.setattr(cls, method, counting)
 
     for cls in (Glow, RealNVP):
-        count(cls, "f")
+        count(cls, "forward", "f")
     for cls in (ConditionalFlow, GaussianMixture):
-        count(cls, "h")
+        count(cls, "forward", "h")
+        count(cls, "density_terms", "h")  # h as well, value by value
     return counted
 
 
