@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO ?= flowexpr-demo
+BENCH ?=
 # A process a core, each with one thread: small tensors gain nothing from more.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types doctest check format docs clean
+.PHONY: help demo test lint types doctest check format docs bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +38,9 @@ format: $(VENV)/.dev  ## format the code
 
 docs: $(VENV)/.docs  ## build the site in docs/_build/html
 	$(BIN)/python -m sphinx -b html docs docs/_build/html
+
+bench: $(VENV)/.test  ## run the benchmarks that need no other data; more: make bench BENCH='--list'
+	$(BIN)/python benchmarks $(BENCH)
 
 clean:  ## remove the environment and what was built
 	rm -rf $(VENV) build dist docs/_build docs/auto_examples .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,8 @@ import pytest
 import torch
 from scipy.special import log_softmax, logsumexp, softmax
 
+from flowexpr import inference
+
 
 @pytest.fixture(scope="module")
 def deciding(colour_images, tiny):
@@ -108,3 +110,49 @@ def test_prior_enters_decisions(fitted_vectors, two_features):
     changed = copy.deepcopy(fitted_vectors)
     changed.log_prior_ = np.log([1e-200, 1 - 2e-200, 1e-200])
     assert (changed.predict(X) == 1).all()
+
+
+@pytest.fixture
+def torn(fitted_images, colour_images):
+    """Return a classifier in mixed precision, and images for it."""
+    clf = copy.deepcopy(fitted_images)
+    clf.module_.set_mixed_precision(True)
+    return clf, np.concatenate([colour_images[0]] * 3)
+
+
+@pytest.mark.parametrize("method", ["predict_log_proba", "transform"])
+def test_closest_calls_in_mixed_precision_are_made_in_float32(method, torn, fitted_images, monkeypatch):
+    clf, X = torn
+    monkeypatch.setattr(inference, "CLOSE_CALL", np.inf)
+    monkeypatch.setattr(inference, "MOST_CLOSE_CALLS", 1.0)
+    expected = fitted_images.predict(X)
+    made_again = []
+    settle = inference.Predictor._settle
+
+    def recording(self, x, logits):
+        made_again.append(self.model.mixed_precision)
+        return settle(self, x, logits)
+
+    monkeypatch.setattr(inference.Predictor, "_settle", recording)
+    getattr(clf, method)(X)
+    assert made_again == [True, False]
+    assert np.array_equal(clf.predict(X), expected)
+    np.testing.assert_allclose(clf.predict_proba(X), fitted_images.predict_proba(X), atol=1e-6)
+    assert clf.module_.mixed_precision  # the model itself stays as it was
+
+
+def test_clear_calls_in_mixed_precision_are_not_made_again(torn, monkeypatch):
+    clf, X = torn
+    monkeypatch.setattr(inference, "CLOSE_CALL", 0.0)
+    monkeypatch.setattr(inference.Predictor, "_in_float32", None)
+    clf.predict(X)
+
+
+def test_few_of_a_batch_are_made_again(torn, monkeypatch):
+    clf, X = torn
+    monkeypatch.setattr(inference, "CLOSE_CALL", np.inf)
+    sizes = []
+    logits = inference.Predictor.logits
+    monkeypatch.setattr(inference.Predictor, "logits", lambda self, x: sizes.append(len(x)) or logits(self, x))
+    clf.predict(X)
+    assert sizes == [72, 4]

@@ -37,7 +37,7 @@ def test_default_precision_of_the_checks_is_float32(two_features):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([FlowExpressionClassifier(head=head, precision="float64", max_epochs=15) for head in HEADS])
+@parametrize_with_checks([FlowExpressionClassifier(head=head, precision="float64") for head in HEADS])
 def test_in_float64(estimator, check):
     run(check, estimator)
 

@@ -102,8 +102,8 @@ class FlowExpressionClassifier(
     device : str, default="auto"
         Torch device; "auto" is a CUDA GPU where there is one.
     precision : {"auto", "mixed", "float32", "float64"}, default="auto"
-        "mixed" computes the networks of f in bfloat16. "auto" is "mixed" for images where the hardware has
-        bfloat16, else "float32".
+        "mixed" computes the networks of f in bfloat16, and decides between nearly equal classes again in float32.
+        "auto" is "mixed" for images where the hardware has bfloat16, else "float32".
     memory : {"auto", "store", "reversible"}, default="auto"
         Store activations for the gradient, or recompute them by inverting the flow; "auto" stores up to 4 GiB.
     mirror_average : bool, default=True

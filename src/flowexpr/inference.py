@@ -6,6 +6,7 @@ does then not depend on the rows beside it. Images are where only that inverts e
 
 import copy
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,12 @@ from flowexpr.signals import ImageSignal, Signal
 ACTIVATION_BYTES = 2**24
 """Bytes of the widest activation of a batch, at most: enough to keep the processor busy, little to hold, and little
 enough for freed memory to be used again instead of being asked of the system anew."""
+
+CLOSE_CALL = 0.25
+"""Nats between the two likeliest classes below which bfloat16 may tell them apart wrongly; float32 then decides."""
+
+MOST_CLOSE_CALLS = 1 / 16
+"""Share of a batch, at most, that float32 decides: hardly any is close once a model is trained."""
 
 MAP_SIDE = 16
 """Places along a side of a map of energy, at most."""
@@ -146,16 +153,7 @@ class Predictor:
         found = self.latents(rows, y)
         if not self.is_image or self.dtype == torch.float64 or self._is_inverted(rows, found.z):
             return found
-        exact = Predictor(
-            self.model,
-            self.signal,
-            self.log_prior,
-            temperature=self.temperature,
-            mirror=self.mirror,
-            device=self.device,
-            exact=True,
-        )
-        return exact.latents(rows, found.y)
+        return self._with(self.model, exact=True).latents(rows, found.y)
 
     def _is_inverted(self, rows: NDArray[Any], z: list[NDArray[Any]]) -> bool:
         size = self._batch_size()
@@ -225,13 +223,43 @@ class Predictor:
 
     def logits(self, x: Tensor) -> NDArray[np.float64]:
         """Return the decision logits of the flow's variable x (n, ...), (n, n_classes); see `decision_logits`."""
-        return self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x))
+        return self._settle(x, self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x)))
+
+    def _settle(self, x: Tensor, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the decision logits of x with the closest calls of bfloat16, if any, made again in float32."""
+        if not self.model.mixed_precision:
+            return logits
+        ordered = np.sort(logits, axis=1)
+        gap = (ordered[:, -1] - ordered[:, -2]) * self.temperature
+        closest = np.argsort(gap, kind="stable")[: max(1, int(MOST_CLOSE_CALLS * len(gap)))]
+        close = closest[gap[closest] < CLOSE_CALL]
+        if len(close):
+            logits[close] = self._in_float32.logits(x[torch.from_numpy(close).to(x.device)])
+        return logits
+
+    @cached_property
+    def _in_float32(self) -> "Predictor":
+        model = copy.deepcopy(self.model)
+        model.set_mixed_precision(False)
+        return self._with(model)
+
+    def _with(self, model: FlowModel, *, exact: bool = False) -> "Predictor":
+        """Return the same of another model, or in float64."""
+        return Predictor(
+            model,
+            self.signal,
+            self.log_prior,
+            temperature=self.temperature,
+            mirror=self.mirror,
+            device=self.device,
+            exact=exact,
+        )
 
     @torch.inference_mode()
     def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
         z = self.model.encode(self.with_mirror(x) if y is None else x)
         if y is None:
-            y = self.mean_over_views(self.by_class(z[0]).cpu().numpy(), len(x)).argmax(1)
+            y = self._settle(x, self.mean_over_views(self.by_class(z[0]).cpu().numpy(), len(x))).argmax(1)
         z = tuple(level[: len(x)] for level in z)
         z1_prime, _ = self.model.head(z[0], torch.from_numpy(y).to(self.device))
         return Latents([_to_array(level) for level in z], _to_array(z1_prime), y)

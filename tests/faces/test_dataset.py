@@ -1,6 +1,9 @@
 """From files to a data set: a row for everything, resuming, fixes, and reading it back."""
 
 import csv
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -87,6 +90,53 @@ def test_killed_run_goes_on_to_the_same_result(photographs, portrait_video, tmp_
 
 
 @pytest.mark.slow
+def test_killed_with_no_warning_it_goes_on_to_the_same_result(photographs, portrait_video, tmp_path):
+    sources = [str(photographs / "good.png"), str(portrait_video), str(photographs / "good.jpg"), str(portrait_video)]
+    prepare_faces(sources, tmp_path / "whole", rate=5)
+    program = (
+        "import sys; from flowexpr.faces import prepare_faces; "
+        f"prepare_faces({sources!r}, {str(tmp_path / 'killed')!r}, rate=5)"
+    )
+    killed = tmp_path / "killed"
+    for n_files in (1, 2, 8, 25, 31):  # where it is killed: that many files, half-written ones too
+        run = subprocess.Popen([sys.executable, "-c", program])
+        while run.poll() is None and sum(path.is_file() for path in killed.rglob("*")) < n_files:
+            time.sleep(0.002)
+        run.kill()
+        run.wait()
+        if not (killed / "manifest.csv").is_file():
+            with pytest.raises(ValueError, match=r"not finished|no image was found"):
+                load_faces(killed)
+    prepare_faces(sources, killed, rate=5)
+    assert contents(killed) == contents(tmp_path / "whole")
+
+
+def test_what_other_settings_left_is_not_taken_for_these(photographs, tmp_path, monkeypatch):
+    source = [str(photographs / "good.png")]
+    prepare_faces(source, tmp_path / "set")
+    first = contents(tmp_path / "set")
+    do = dataset._do
+
+    def killed(*arguments):
+        do(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dataset, "_do", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_faces(source, tmp_path / "set", margin=0.5)
+    monkeypatch.setattr(dataset, "_do", do)
+    prepare_faces(source, tmp_path / "set")
+    assert contents(tmp_path / "set") == first
+
+
+def test_killed_before_anything_stands_it_begins_again(photographs, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / ".prepare.json.77.partial").write_text("{")
+    prepare_faces([str(photographs / "good.png")], tmp_path / "set")
+    assert not list((tmp_path / "set").glob(".*.partial"))
+
+
+@pytest.mark.slow
 def test_workers_give_the_same_result(photographs, portrait_video, tmp_path):
     sources = [str(photographs / "good.png"), str(portrait_video)]
     prepare_faces(sources, tmp_path / "one", rate=5)
@@ -103,6 +153,38 @@ def test_full_disk_is_told_and_what_is_finished_is_kept(photographs, tmp_path, m
     monkeypatch.setattr(dataset, "write_atomically", full)
     with pytest.raises(OSError, match=r"is full. What is finished is kept: make room and run the same command again"):
         prepare_faces([str(photographs / "good.png")], tmp_path / "set")
+
+
+def test_full_disk_while_crops_are_written_loses_nothing(photographs, tmp_path, monkeypatch):
+    import errno
+    from pathlib import Path
+
+    sources = [str(photographs / "good.png")] * 65  # two units
+    prepare_faces(sources, tmp_path / "whole", detector="none")
+    write, written = Path.write_bytes, []
+
+    def full(path, content):
+        written.append(path)
+        if len(written) > 64:
+            write(path, content[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="make room and run the same command again"):
+        prepare_faces(sources, tmp_path / "set", detector="none")
+    written.clear()
+    prepare_faces(sources, tmp_path / "set", detector="none")
+    assert len(written) == 1  # the other 64 were kept
+    assert contents(tmp_path / "set") == contents(tmp_path / "whole")
+
+
+def test_segment_of_a_video_that_may_be_several_is_refused(portrait_video, tmp_path):
+    (tmp_path / "a").mkdir()
+    other = tmp_path / "a" / portrait_video.name
+    other.write_bytes(portrait_video.read_bytes())
+    with pytest.raises(ValueError, match=r"segments name the video portrait\.mp4, .* may be any of"):
+        prepare_faces([str(portrait_video), str(other)], tmp_path / "set", segments=SEGMENTS[:1])
 
 
 def test_folder_of_other_things_is_refused(photographs, tmp_path):

@@ -21,6 +21,7 @@ def evaluated(draw_images, tiny):
         labels,
         subject=subject,
         clip=np.arange(48) // 3,
+        protocols=("random", "clip", "subject"),
         n_splits=2,
         return_estimators=True,
     )

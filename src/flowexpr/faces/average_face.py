@@ -38,7 +38,9 @@ USUAL_SHIFT, USUAL_SIZE, USUAL_TURN = 3.0, 0.2, np.radians(15)
 """How far faces lie from where a cascade sees them: grid steps, logarithm of the size, radians. Where fits from
 several starts end in different places, one that lies this far counts `UNUSUAL` less in correlation."""
 UNUSUAL = 0.05
-EYE_RADIUS, EYE_REACH, EYE_STEP, EYE_PULL = 2, 2.0, 0.25, 0.04
+MOST_SHIFT, MOST_SIZE, MOST_TURN = 7.0, np.log(1.5), np.radians(25)
+"""Beyond which a fit has gone astray."""
+EYE_RADIUS, EYE_REACH, EYE_STEP, EYE_PULL = 2, 2.0, 0.5, 0.04
 """Of the window around an eye, how far and how finely it is moved, in grid steps; and what a step away from where the
 average has it counts, squared, in correlation."""
 _SHIFTS = np.arange(-EYE_REACH, EYE_REACH + EYE_STEP / 2, EYE_STEP)
@@ -119,7 +121,7 @@ class AverageFace:
         scores = self._scores(small, poses)
         change, shift = poses[:, 1] / turned, np.abs(poses[:, 0] - begin) / abs(turned)
         size, turn = np.log(np.maximum(np.abs(change), 1e-9)), np.angle(change)
-        scores[(shift > 9) | (np.abs(turn) > np.radians(30)) | (size < np.log(0.5)) | (size > np.log(1.6))] = -1
+        scores[(shift > MOST_SHIFT) | (np.abs(turn) > MOST_TURN) | (np.abs(size) > MOST_SIZE)] = -1
         unusual = (shift / USUAL_SHIFT) ** 2 + (size / USUAL_SIZE) ** 2 + (turn / USUAL_TURN) ** 2
         best = int((scores - UNUSUAL * unusual).argmax())
         eyes = [(eye + origin) / factor for eye in self._eyes_of(small, *poses[best])]
@@ -133,7 +135,8 @@ class AverageFace:
             places = middle + right * (sign * EYE + EYE_SHIFTS)
             seen = _contrast(_sampled(image, places[:, None] + right * EYE_WINDOW))
             like = seen @ eye - EYE_PULL * np.abs(EYE_SHIFTS) ** 2
-            eyes.append(complex(places[like.argmax()]))
+            best = int(like.argmax())
+            eyes.append(complex(places[best] + right * EYE_STEP * _peak(like.reshape(len(_SHIFTS), -1), best)))
         return eyes
 
     def _fitted(self, image: NDArray[np.float64], poses: Poses) -> Poses:
@@ -179,6 +182,19 @@ def average_face() -> AverageFace:
 
 def _sampled(image: NDArray[np.float64], places: NDArray[np.complex128]) -> NDArray[np.float64]:
     return map_coordinates(image, [places.imag, places.real], order=1, mode="nearest")
+
+
+def _peak(values: NDArray[np.float64], best: int) -> complex:
+    """Return how far beside the best of a grid, in its steps, a parabola through the neighbours has its peak."""
+    row, column = np.unravel_index(best, values.shape)
+    away = []
+    for line, at in ((values[row], int(column)), (values[:, column], int(row))):
+        if not 0 < at < len(line) - 1:
+            away.append(0.0)
+            continue
+        before, here, after = line[at - 1 : at + 2]
+        away.append(0.5 * (after - before) / (2 * here - before - after + 1e-12))
+    return complex(*away)
 
 
 def _contrast(windows: NDArray[np.float64]) -> NDArray[np.float64]:

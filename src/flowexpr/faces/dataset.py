@@ -166,6 +166,7 @@ def _units(
     """Cut the work into units; segments of videos that are not there become rows."""
     plan: list[tuple[list[Source], list[Segment] | None]] = []
     rest = list(segments or [])
+    _check_segments(rest, files)
     for source in files:
         if not is_video(source.path):
             last = plan[-1][0] if plan else []
@@ -195,6 +196,18 @@ def _units(
 def _names(video: str, path: str) -> bool:
     given = Path(name_of(path))
     return video in (given.as_posix(), given.name) or given.as_posix().endswith(f"/{video}")
+
+
+def _check_segments(segments: list[Segment], files: list[Source]) -> None:
+    """Refuse a segment that may be of several videos: it is not guessed which is meant."""
+    videos = [source.path for source in files if is_video(source.path)]
+    for video in dict.fromkeys(segment.video for segment in segments):
+        named = [name_of(path) for path in videos if _names(video, path)]
+        if len(named) > 1:
+            raise ValueError(
+                f"segments name the video {video}, which was expected to be one of the inputs, but may be any of "
+                f"{', '.join(named[:5])}. Write as much of its path as tells them apart."
+            )
 
 
 def _check_fixes(fixes: dict[Key, Fix], files: list[Source]) -> None:
@@ -234,6 +247,8 @@ def _stamp(path: str) -> tuple[int, int] | None:
 def _begin(root: Path, settings: dict[str, Any]) -> None:
     """Make the folder; refuse one that holds anything else."""
     root.mkdir(parents=True, exist_ok=True)
+    for partial in [*root.glob(".*.partial"), *root.glob(f"{ROWS}/.*.partial")]:  # of a run that was killed
+        partial.unlink()
     if any(root.iterdir()) and not (root / DESCRIPTION).is_file():
         raise ValueError(
             f"-o {root} was expected to be a new folder or a data set that prepare wrote, but holds other things. "
@@ -246,6 +261,8 @@ def _begin(root: Path, settings: dict[str, Any]) -> None:
 def _do(unit: _Unit, cropper: Cropper, root: Path) -> None:
     """Write a unit's crops, and then its rows."""
     folder = f"{CROPS}/{unit.name}"
+    for old in (root / ROWS).glob(f"{unit.name}-*.csv"):  # rows of other settings, whose crops go now
+        old.unlink()
     shutil.rmtree(root / folder, ignore_errors=True)
     (root / folder).mkdir(parents=True)
     video = len(unit.sources) == 1 and is_video(unit.sources[0].path)

@@ -40,15 +40,15 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def find_files(folder: str | os.PathLike[str], suffixes: set[str]) -> list[Path]:
-    """Return the files in a folder and its sub-folders that have one of the suffixes, sorted by path, none hidden."""
-    found = []
-    for root, folders, files in os.walk(folder):
+    """Return the files in a folder and its sub-folders that have one of the suffixes, sorted by path, none hidden.
+
+    A folder that may not be read is in the list itself, so that whoever reads the files is told of it.
+    """
+    found: list[Path] = []
+    for root, folders, files in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(root, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
-        ]
+        wanted = (name for name in files if os.path.splitext(name)[1].lower() in suffixes)
+        found.extend(Path(root, name) for name in wanted if not name.startswith("."))
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -78,7 +78,9 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     except FileNotFoundError as error:
         raise UnreadableImageError("no such file") from error
     except IsADirectoryError as error:
-        raise UnreadableImageError("a folder without images") from error
+        raise UnreadableImageError("a folder without images, or one that may not be read") from error
+    except PermissionError as error:
+        raise UnreadableImageError("no permission to read it") from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableImageError("not an image, or of a format that Pillow does not read") from error
     except UnreadableImageError:

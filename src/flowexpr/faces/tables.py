@@ -3,17 +3,20 @@
 import csv
 import math
 import os
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from flowexpr.faces.face import Face
+from flowexpr.faces.face import Box, Face
 
 __all__ = ["Fix", "Segment", "name_of", "read_boxes", "read_fixes", "read_segments", "read_table"]
 
 SHOWN = 5
-YES = {"x", "yes", "y", "1", "true", "drop"}
+YES, NO = {"x", "yes", "y", "1", "true", "drop"}, {"", "no", "n", "0", "false"}
 
+T = TypeVar("T")
 Key = tuple[str, int | None]
 """A file's name, and the number of a frame in it, or None for an image."""
 
@@ -35,7 +38,7 @@ class Fix:
     """What a person changed about one crop."""
 
     drop: bool = False
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     label: str = ""
 
 
@@ -106,23 +109,18 @@ def read_segments(path: str | os.PathLike[str]) -> list[Segment]:
     ValueError
         If a row is not complete or its times are none; all such rows are named.
     """
-    rows = read_table(path, ("video", "start", "end", "label"), "a table of segments")
-    segments, wrong = [], []
-    counts: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2):
-        start, end = _number(row["start"]), _number(row["end"])
+    counts: Counter[str] = Counter()
+
+    def parse(row: dict[str, str]) -> Segment:
+        start, end = float(row["start"]), float(row["end"])
         if not row["video"] or not row["label"] or not 0 <= start < end:
-            wrong.append(f"line {number} ({', '.join(row.values())})")
-            continue
-        counts[row["video"]] = counts.get(row["video"], 0) + 1
+            raise ValueError
+        counts[row["video"]] += 1
         clip = row.get("clip") or f"{Path(row['video']).stem}_{counts[row['video']]}"
-        segments.append(Segment(row["video"], start, end, row["label"], row.get("subject", ""), clip))
-    if wrong:
-        raise ValueError(
-            f"{path} was expected to have in every row a video, a label, and numbers 0 <= start < end, but "
-            f"{len(wrong)} rows have not: {_some(wrong)}."
-        )
-    return segments
+        return Segment(row["video"], start, end, row["label"], row.get("subject", ""), clip)
+
+    required = ("video", "start", "end", "label")
+    return _parsed(path, required, "a table of segments", parse, "a video, a label, and numbers 0 <= start < end")
 
 
 def read_boxes(path: str | os.PathLike[str]) -> dict[Key, Face]:
@@ -139,29 +137,18 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[Key, Face]:
     faces : dict of (name, frame or None) to Face
         By the name as it stands in the table.
     """
-    faces: dict[Key, Face] = {}
-    wrong = []
-    for number, row in enumerate(read_table(path, ("path",), "a table of boxes"), start=2):
-        box = [_number(row.get(name, "")) for name in ("left", "top", "right", "bottom")]
-        eyes = [_number(row.get(name, "")) for name in ("left_x", "left_y", "right_x", "right_y")]
-        frame = _number(row.get("frame", "") or "0")
-        if all(map(math.isfinite, eyes)) and eyes[:2] != eyes[2:]:
-            face = Face.of_eyes([eyes[:2], eyes[2:]], 1.0)
-        elif all(map(math.isfinite, box)) and box[0] < box[2] and box[1] < box[3]:
-            face = Face((box[0], box[1], box[2], box[3]), None, 1.0)
-        else:
-            wrong.append(f"line {number} ({row['path']})")
-            continue
-        if not frame.is_integer():
-            wrong.append(f"line {number} (frame {row['frame']})")
-            continue
-        faces[row["path"], int(frame) if row.get("frame") else None] = face
-    if wrong:
-        raise ValueError(
-            f"{path} was expected to have in every row a box (left < right, top < bottom) or two eyes, in pixels, but "
-            f"{len(wrong)} rows have not: {_some(wrong)}."
-        )
-    return faces
+
+    def parse(row: dict[str, str]) -> tuple[Key, Face]:
+        eyes = _numbers(row, ("left_x", "left_y", "right_x", "right_y"))
+        box = _numbers(row, ("left", "top", "right", "bottom"))
+        if eyes and all(map(math.isfinite, eyes)) and eyes[:2] != eyes[2:]:
+            return _key(row, "path"), Face.of_eyes([eyes[:2], eyes[2:]], 1.0)
+        return _key(row, "path"), Face(_box(box), None, 1.0)
+
+    expected = (
+        "a path, for a video the number of a frame, and a box (left < right, top < bottom) or two eyes, in pixels"
+    )
+    return dict(_parsed(path, ("path",), "a table of boxes", parse, expected))
 
 
 def read_fixes(path: str | os.PathLike[str]) -> dict[Key, Fix]:
@@ -178,33 +165,56 @@ def read_fixes(path: str | os.PathLike[str]) -> dict[Key, Fix]:
     fixes : dict of (source, frame or None) to Fix
         Rows in which nothing was written are left out.
     """
-    fixes: dict[Key, Fix] = {}
-    wrong = []
-    for number, row in enumerate(read_table(path, ("source", "frame", "drop", "new_box", "new_label"), "fixes"), 2):
-        cells = [_number(cell) for cell in row["new_box"].replace(",", " ").split()]
-        finite = all(map(math.isfinite, cells))
-        whole = len(cells) == 4 and finite and cells[0] < cells[2] and cells[1] < cells[3]
-        drop = row["drop"].lower()
-        if (cells and not whole) or (drop and drop not in YES | {"no", "n", "0", "false"}):
-            wrong.append(f"line {number} (drop {row['drop']!r}, new_box {row['new_box']!r})")
-            continue
-        box = (cells[0], cells[1], cells[2], cells[3]) if cells else None
-        if drop in YES or box or row["new_label"]:
-            frame = int(row["frame"]) if row["frame"] else None
-            fixes[row["source"], frame] = Fix(drop in YES, box, row["new_label"])
+
+    def parse(row: dict[str, str]) -> tuple[Key, Fix]:
+        drop, cells = row["drop"].lower(), row["new_box"].replace(",", " ").split()
+        if drop not in YES | NO:
+            raise ValueError
+        box = _box([float(cell) for cell in cells]) if cells else None
+        return _key(row, "source"), Fix(drop in YES, box, row["new_label"])
+
+    required = ("source", "frame", "drop", "new_box", "new_label")
+    expected = "x or nothing in drop, and four numbers, left top right bottom, or nothing in new_box"
+    return {key: fix for key, fix in _parsed(path, required, "fixes", parse, expected) if fix != Fix()}
+
+
+def _parsed(
+    path: str | os.PathLike[str],
+    required: tuple[str, ...],
+    kind: str,
+    parse: Callable[[dict[str, str]], T],
+    expected: str,
+) -> list[T]:
+    """Read a table row by row; name all rows that `parse` refuses with a ValueError."""
+    parsed, wrong = [], []
+    for number, row in enumerate(read_table(path, required, kind), start=2):
+        try:
+            parsed.append(parse(row))
+        except ValueError:
+            wrong.append(f"line {number} ({', '.join(row.values())})")
     if wrong:
         raise ValueError(
-            f"{path} was expected to have x or nothing in drop, and four numbers, left top right bottom, or nothing in "
-            f"new_box, but {len(wrong)} rows have not: {_some(wrong)}."
+            f"{path} was expected to have in every row {expected}, but {len(wrong)} rows have not: {_some(wrong)}."
         )
-    return fixes
+    return parsed
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def _key(row: dict[str, str], name: str) -> Key:
+    if not row[name]:
+        raise ValueError
+    return row[name], int(row["frame"]) if row.get("frame") else None
+
+
+def _numbers(row: dict[str, str], names: tuple[str, ...]) -> list[float]:
+    """Return the cells as numbers; none where a cell is empty."""
+    cells = [row.get(name, "") for name in names]
+    return [float(cell) for cell in cells] if all(cells) else []
+
+
+def _box(cells: list[float]) -> Box:
+    if len(cells) != 4 or not all(map(math.isfinite, cells)) or not (cells[0] < cells[2] and cells[1] < cells[3]):
+        raise ValueError
+    return cells[0], cells[1], cells[2], cells[3]
 
 
 def _some(names: list[str]) -> str:

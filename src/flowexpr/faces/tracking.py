@@ -113,7 +113,8 @@ def _followed(frames: Iterable[VideoFrame], detector: Detector, choice: str) -> 
         face = _follow(grey, last) if seen and last is not None and frame.time < next_key else None
         if face is None:
             next_key = frame.time + KEY_SECONDS
-            found = detect_with(detector, grey)
+            # A face that is followed needs no search in turned copies: it is there, and only checked.
+            found = detect_with(getattr(detector, "upright", detector) if seen else detector, grey)
             n_faces = len(found)
             face = choose_face(found, choice, grey.shape, last)
             if face is None and seen and last is not None:

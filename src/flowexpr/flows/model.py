@@ -43,6 +43,8 @@ class FlowModel(nn.Module):
     ----------
     hidden_size : int
         Values of the widest layer that one sample has, in f or under all classes in h.
+    mixed_precision : bool
+        Whether the networks of f compute in bfloat16; see `set_mixed_precision`.
     """
 
     def __init__(self, backbone: Glow | RealNVP, head: ConditionalFlow | GaussianMixture) -> None:
@@ -50,6 +52,7 @@ class FlowModel(nn.Module):
         self.backbone = backbone
         self.head = head
         self.hidden_size = max(backbone.hidden_size, head.n_classes * head.hidden_size)
+        self.mixed_precision = False
 
     def forward(self, x: Tensor) -> ClassLogProb:
         """Return log p(x | y = i) of every class: f runs once, h once for all classes together."""
@@ -75,6 +78,7 @@ class FlowModel(nn.Module):
 
     def set_mixed_precision(self, enabled: bool) -> None:
         """Run the networks of f in bfloat16, everything around them and all of h in the parameters' type."""
+        self.mixed_precision = enabled
         for module in self.backbone.modules():
             if isinstance(module, AffineCoupling):
                 module.network.mixed_precision = enabled

@@ -25,50 +25,63 @@ def morph_section(material: Material) -> Section | None:
     images = material.images
     if images is None or images.ndim < 3 or not hasattr(material.model, "morph"):
         return None
-    start, from_ = _starts(material)
-    targets = [label for label in material.model.classes_ if from_ is None or label != from_]
-    measured = images[start[:N_MEASURED]]
-    shown = start[:N_PEOPLE]
+    start, shown_by = _starts(material)
+    if not len(start):
+        return None
+    neutral = shown_by[0] if _is_neutral(shown_by).all() else None
+    targets = [label for label in material.model.classes_ if label != neutral]
+    measured, shown = slice(N_MEASURED), slice(N_PEOPLE)
     return Section(
         "morphs",
         "Morphs",
         {
-            "plot": _recognised(material.model, measured, targets, from_),
-            "n_measured": len(measured),
-            "from_name": None if from_ is None else str(from_),
+            "plot": _recognised(material.model, images[start[measured]], targets, shown_by[measured]),
+            "n_measured": len(start[measured]),
+            "from_name": None if neutral is None else str(neutral),
             "targets": [str(label) for label in targets],
-            "people": _sheet(material, images[shown], targets, from_) if material.shows_faces else [],
-            "person": _strengths(material, images[shown[0]], targets, from_) if material.shows_faces else [],
+            "people": _sheet(material, images[start[shown]], targets, shown_by[shown]) if material.shows_faces else [],
+            "person": _strengths(material, images[start[0]], targets, shown_by[0]) if material.shows_faces else [],
             "unseen": material.model_fold is not None,
         },
     )
 
 
-def _starts(material: Material) -> tuple[np.ndarray, Any]:
-    """Return rows to start from, one a person first: neutral faces, and new people, where there are some."""
+def _starts(material: Material) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows to start from and what they show: one a person first; neutral, and new people, where there are some.
+
+    Only faces whose expression the model knows, since a morph takes it away.
+    """
     pooled = material.pooled
-    neutral = [label for label in material.result.classes if str(label).lower() == "neutral"]
-    known = np.isin(pooled.y_true, neutral) if neutral else np.ones(len(pooled.index), dtype=bool)
+    known = np.isin(pooled.y_true, material.model.classes_)
+    neutral = known & _is_neutral(pooled.y_true)
+    if neutral.any():
+        known = neutral
     if material.model_fold is not None:
         known &= pooled.fold == material.model_fold
     places = np.random.default_rng(material.random_state).permutation(np.flatnonzero(known))
     if pooled.subject is not None:
         _, first = np.unique(pooled.subject[places], return_index=True)
         places = np.concatenate([places[first], np.delete(places, first)])
-    return pooled.index[places], neutral[0] if neutral else None
+    return pooled.index[places], pooled.y_true[places]
+
+
+def _is_neutral(labels: np.ndarray) -> np.ndarray:
+    return np.array([str(label).lower() == "neutral" for label in labels], dtype=bool)
 
 
 def _morph(model: Any, images: np.ndarray, to: Any, from_: Any, strength: float) -> np.ndarray:
     return np.asarray(model.morph(images, to, from_=from_, strength=strength)).reshape(images.shape)
 
 
-def _recognised(model: Any, images: np.ndarray, targets: list[Any], from_: Any) -> Plot:
-    """Draw how often the model reads a morph as what it should show, by strength."""
+def _recognised(model: Any, images: np.ndarray, targets: list[Any], from_: np.ndarray) -> Plot:
+    """Draw how often the model reads a morph of another expression as what it should show, by strength."""
     series = []
     for style, label in enumerate(targets):
-        shares = [
-            np.mean(model.predict(_morph(model, images, label, from_, strength)) == label) for strength in STRENGTHS
-        ]
+        rows = from_ != label
+        if not rows.any():
+            continue
+        morphs = [_morph(model, images[rows], label, from_[rows], strength) for strength in STRENGTHS]
+        shares = [np.mean(model.predict(faces) == label) for faces in morphs]
         series.append(Series(str(label), STRENGTHS, shares, style=style))
     return Plot(
         "Morphs that the model itself reads as their target",
@@ -80,7 +93,7 @@ def _recognised(model: Any, images: np.ndarray, targets: list[Any], from_: Any) 
     )
 
 
-def _sheet(material: Material, images: np.ndarray, targets: list[Any], from_: Any) -> list[list[str]]:
+def _sheet(material: Material, images: np.ndarray, targets: list[Any], from_: np.ndarray) -> list[list[str]]:
     """Return a row a person: the start, then every target at strength 1."""
     columns = [images, *(_morph(material.model, images, label, from_, 1.0) for label in targets)]
     return [[picture(column[i]) for column in columns] for i in range(len(images))]

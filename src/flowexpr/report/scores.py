@@ -14,6 +14,8 @@ __all__ = ["confusion_section", "leakage_section", "people_section", "scores_sec
 
 STACK = 0.025
 """Width of a column of dots, as a share."""
+MOST_APART = 24
+"""People on top of each other who stand apart; dots of more overlap, so that the chart stays as high."""
 
 
 def scores_section(material: Material) -> Section:
@@ -117,5 +119,5 @@ def _stacked(name: str, rows: list[dict[str, Any]]) -> Plot:
         x_range=(0.0, 1.0),
         y_range=(0, tallest),
         y_ticks=False,
-        height=54 + 10 * tallest,
+        height=54 + 10 * min(tallest, MOST_APART),
     )

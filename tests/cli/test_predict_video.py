@@ -1,0 +1,108 @@
+"""A model on a recording: a row for every frame, in batches or one by one, smoothed, plotted, as py-feat has it."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowexpr.cli import main
+from flowexpr.datasets import make_faces
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tiny):
+    """Return the file of a tiny model of drawn faces."""
+    drawn = make_faces(3, expressions=("happiness", "anger"), n_clips=1, n_frames=4, image_size=16, random_state=0)
+    path = tmp_path_factory.mktemp("model") / "m.flowexpr"
+    tiny().fit(drawn.images, drawn.target_names[drawn.target]).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Return a recording of 18 frames at 10 a second; frames 6 to 11 show no face."""
+    av = pytest.importorskip("av")
+    face = np.ascontiguousarray(pytest.importorskip("skimage.data").astronaut()[:256, 96:352])
+    path = tmp_path_factory.mktemp("video") / "talk.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 256, 256, "yuv420p", 4_000_000
+        for i in range(18):
+            frame = np.full_like(face, 128) if 6 <= i < 12 else (face * (0.7 + 0.015 * i)).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return str(path)
+
+
+def predicted(tmp_path, *arguments):
+    out = tmp_path / "out.csv"
+    assert main(["predict", *arguments, "-o", str(out)]) == 0
+    with open(out, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def shares(rows, prefix="p_"):
+    return np.array([[float(row[f"{prefix}{name}"]) for name in ("anger", "happiness")] for row in rows])
+
+
+def test_every_frame_has_its_row(model, video, tmp_path):
+    rows = predicted(tmp_path, model, video)
+    assert [int(row["frame"]) for row in rows] == list(range(18))
+    np.testing.assert_allclose([float(row["time"]) for row in rows], np.arange(18) / 10, atol=1e-3)
+    assert [row["face_found"] for row in rows] == ["yes"] * 6 + ["no"] * 6 + ["yes"] * 6
+    assert {row["rejected"] for row in rows[6:12]} == {"no face found"}
+    seen = rows[:6] + rows[12:]
+    np.testing.assert_allclose(shares(seen).sum(1), 1, atol=1e-4)
+    assert all(len(row["box"].split()) == 4 for row in seen)
+    assert all(0 <= float(row["typicality"]) <= 1 and float(row["log_likelihood"]) < 0 for row in seen)
+
+
+def test_a_batch_gives_the_same_numbers_as_one_by_one(model, video, tmp_path):
+    together = predicted(tmp_path, model, video, "--batch-size", "64")
+    alone = predicted(tmp_path, model, video, "--batch-size", "1")
+    for first, second in zip(together, alone, strict=True):
+        assert {k: first[k] for k in ("frame", "time", "box", "predicted", "rejected")} == {
+            k: second[k] for k in ("frame", "time", "box", "predicted", "rejected")
+        }
+        if first["predicted"]:
+            np.testing.assert_allclose(shares([first]), shares([second]), atol=2e-6)
+            for name in ("log_likelihood", "bits_per_dim", "typicality"):
+                assert float(first[name]) == pytest.approx(float(second[name]), rel=1e-5)
+
+
+def test_smoothed_columns_average_the_past_and_stop_at_no_gap(model, video, tmp_path):
+    rows = predicted(tmp_path, model, video, "--smooth", "0.2")
+    raw, smooth = shares(rows[:6]), shares(rows[:6], "smooth_")
+    weights = 0.5 ** ((5 - np.arange(6)) * 0.1 / 0.2)
+    np.testing.assert_allclose(smooth[5], weights @ raw / weights.sum(), atol=1e-4)
+    assert all(row["smooth_anger"] == "" for row in rows[6:12])
+
+
+def test_rejections_say_why(model, video, tmp_path):
+    rows = predicted(tmp_path, model, video, "--min-confidence", "1.01", "--min-typicality", "1.01")
+    assert "confidence 0." in rows[0]["rejected"]
+    assert "below 1.01; typicality" in rows[0]["rejected"]
+    assert rows[0]["predicted"]
+
+
+def test_plot_is_a_picture(model, video, tmp_path):
+    pytest.importorskip("matplotlib")
+    predicted(tmp_path, model, video, "--plot", str(tmp_path / "out.png"))
+    assert Image.open(tmp_path / "out.png").size[0] > 500
+
+
+def test_columns_of_py_feat(model, video, tmp_path):
+    rows = predicted(tmp_path, model, video, "--format", "fex")
+    assert list(rows[0]) == [
+        *("frame", "FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore"),
+        *("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "input", "approx_time"),
+    ]
+    assert [row["frame"] for row in rows] == [str(i) for i in range(18)]
+    own = predicted(tmp_path, model, video)
+    left, top, right, bottom = map(float, own[0]["box"].split())
+    found = [float(rows[0][f"FaceRect{name}"]) for name in ("X", "Y", "Width", "Height")]
+    np.testing.assert_allclose(found, [left, top, right - left, bottom - top], atol=0.11)
+    assert rows[0]["happiness"] == own[0]["p_happiness"]
+    assert rows[0]["fear"] == rows[7]["anger"] == ""
+    assert rows[0]["approx_time"] == "00:00"

@@ -1,0 +1,76 @@
+"""From a recording to a data set, checked and changed by hand, by the command."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from flowexpr.cli import main
+from flowexpr.datasets import load_faces
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Return a folder with a recording of an astronaut, 20 frames at 10 a second, and the table of its segments."""
+    av = pytest.importorskip("av")
+    face = np.ascontiguousarray(pytest.importorskip("skimage.data").astronaut()[:256, 96:352])
+    folder = tmp_path_factory.mktemp("recordings")
+    with av.open(str(folder / "a.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 256, 256, "yuv420p", 4_000_000
+        for i in range(20):
+            frame = (face * (0.8 + 0.01 * i)).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    (folder / "segments.csv").write_text(
+        "video,start,end,label,subject,clip\na.mp4,0,0.5,joy,A,1\na.mp4,1,1.5,anger,B,2\nb.mp4,0,1,joy,C,3\n"
+    )
+    return folder
+
+
+def arguments(recordings, output):
+    return ["prepare", str(recordings), "--segments", str(recordings / "segments.csv"), "-o", str(output)]
+
+
+def test_recording_to_data_set(recordings, tmp_path, capsys):
+    assert main([*arguments(recordings, tmp_path / "set"), "--image-size", "32"]) == 0
+    text = capsys.readouterr().out
+    assert "10 crops of 11 frames or files, 2 subjects, 2 clips" in text
+    assert "without a crop: no such video among the inputs 1" in text
+    faces = load_faces(tmp_path / "set")
+    assert faces.images.shape == (10, 32, 32, 3)
+    assert faces.frame.tolist() == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+
+
+def test_review_edited_and_applied(recordings, tmp_path):
+    output = tmp_path / "set"
+    assert main([*arguments(recordings, output), "--review"]) == 0
+    before = load_faces(output).images
+    page = (output / "review.html").read_text(encoding="utf-8")
+    assert page.count("<figure") == 10
+    assert page.index("no such video") < page.index("<figure")
+    with open(output / "fix.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["doubt"]) for row in rows] == sorted((float(row["doubt"]) for row in rows), reverse=True)
+    for row in rows:
+        row["drop"] = "x" if row["frame"] == "3" else ""
+        row["new_label"] = "fear" if row["frame"] == "12" else ""
+        row["new_box"] = "10 20 110 120" if row["frame"] == "0" else ""
+    with open(output / "fix.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert main([*arguments(recordings, output), "--review", "--fixes", str(output / "fix.csv")]) == 0
+    faces = load_faces(output)
+    assert faces.frame.tolist() == [0, 1, 2, 4, 10, 11, 12, 13, 14]
+    assert faces.target_names[faces.target].tolist() == ["joy"] * 4 + ["anger"] * 2 + ["fear"] + ["anger"] * 2
+    assert np.abs(faces.images[0].astype(int) - before[0]).mean() > 10  # of the new box
+    np.testing.assert_array_equal(faces.images[1], before[1])
+    with open(output / "fix.csv", newline="") as file:
+        assert list(csv.DictReader(file)) == rows  # what a person wrote stays
+
+
+def test_fixes_of_nothing_known_are_told(recordings, tmp_path, capsys):
+    (tmp_path / "fix.csv").write_text("source,frame,drop,new_box,new_label\nc.mp4,0,x,,\n")
+    assert main([*arguments(recordings, tmp_path / "set"), "--fixes", str(tmp_path / "fix.csv")]) == 2
+    assert "fixes were expected to be of the inputs" in capsys.readouterr().err
