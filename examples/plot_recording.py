@@ -63,8 +63,8 @@ print(f"{len(segments)} segments; the first: {segments[0]}")
 # %%
 # Face crops
 # ----------
-# Two frames a second of every segment: the face is found, cut out and resized. Every frame asked for has a row, whatever
-# became of it. A run that is killed goes on when it is run again.
+# Two frames a second of every segment: the face is found, cut out and resized. Every frame asked for has a row,
+# whatever became of it. A run that is killed goes on when it is run again.
 #
 # In photographs the default detector finds and aligns faces, and ``detector=`` is left out. It misses about a third of
 # drawn people, so a function stands in for it here: any function of a picture that returns boxes and, if it knows them,
