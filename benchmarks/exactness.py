@@ -18,7 +18,6 @@ import reporting
 import setting
 import torch
 from numpy.typing import NDArray
-from setting import read
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 

@@ -66,7 +66,7 @@ def test_a_batch_gives_the_same_numbers_as_one_by_one(model, video, tmp_path):
             k: second[k] for k in ("frame", "time", "box", "predicted", "rejected")
         }
         if first["predicted"]:
-            np.testing.assert_allclose(shares([first]), shares([second]), atol=2e-6)
+            np.testing.assert_allclose(shares([first]), shares([second]), atol=1e-4)  # float32
             for name in ("log_likelihood", "bits_per_dim", "typicality"):
                 assert float(first[name]) == pytest.approx(float(second[name]), rel=1e-5)
 
@@ -89,7 +89,8 @@ def test_rejections_say_why(model, video, tmp_path):
 def test_plot_is_a_picture(model, video, tmp_path):
     pytest.importorskip("matplotlib")
     predicted(tmp_path, model, video, "--plot", str(tmp_path / "out.png"))
-    assert Image.open(tmp_path / "out.png").size[0] > 500
+    with Image.open(tmp_path / "out.png") as plot:
+        assert plot.size[0] > 500
 
 
 def test_columns_of_py_feat(model, video, tmp_path):
