@@ -19,7 +19,7 @@ from flowexpr.datasets import make_faces
 from flowexpr.display import ExplanationDisplay
 
 faces = make_faces(
-    18, expressions=("happiness", "surprise"), neutral=True, n_clips=1, image_size=32, return_masks=True, random_state=0
+    18, expressions=("happiness", "surprise"), neutral=True, n_clips=2, image_size=32, return_masks=True, random_state=0
 )
 X, y, subject = faces.images, faces.target_names[faces.target], faces.subject
 new = subject >= 14
@@ -49,9 +49,11 @@ print(f"accuracy on new people: {clf.score(X[new], y[new]):.2f}; guessing gives 
 # One figure
 # ----------
 # Red is evidence for the predicted class, blue for the other. The strip below ends in the nearest face that the model
-# takes for the other class, and the faces beside it are those of other people that are nearest in z'1.
+# takes for the other class, and the faces beside it are those of other people that are nearest in z'1. The smiles are
+# those that the model recognises.
 
 smiles = np.flatnonzero(new & (y == "happiness") & (faces.frame == 2))
+smiles = smiles[clf.predict(X[smiles]) == "happiness"]
 one = clf.explain(X[smiles[:1]], against="neutral", reference=(X[~new], y[~new], subject[~new]))[0]
 ExplanationDisplay(one).plot()
 plt.show()
