@@ -3,7 +3,7 @@
     python benchmarks [--only NAME ...] [--data FOLDER:LAYOUT ...] [--jaffe FOLDER] [--rosinality PATH] [--keep DIR]
 
 Without further arguments those run that need nothing from outside: drawn faces and tables that come with scikit-learn.
-``--data`` names data sets of faces, as in accuracy.py; ``--jaffe`` JAFFE's own folder, for the detectors;
+``--data`` names data sets of faces, as in setting.py; ``--jaffe`` JAFFE's own folder, for the detectors;
 ``--rosinality`` a checkout of rosinality/glow-pytorch. Fits and models are kept in DIR, so that the same command goes
 on where it was stopped. All of it takes days on a laptop; ``--list`` says what would run. What fails is told at the
 end, and the others run all the same.
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-WITHOUT_ARGUMENTS = ("vectors", "semi_supervised", "stability", "memory", "scaling", "ceiling", "loading")
+WITHOUT_ARGUMENTS = ("vectors", "semi_supervised", "stability", "memory", "scaling", "ceiling", "loading", "video", "fuzz")
 
 
 def commands(options: argparse.Namespace) -> dict[str, list[str]]:
@@ -32,7 +32,7 @@ def commands(options: argparse.Namespace) -> dict[str, list[str]]:
     arguments["morph"] = ["--models", str(kept / "models")]
     if data:
         arguments["accuracy"] = resumed
-    arguments["neutral"] = [f"{options.jaffe}:jaffe+neutral"] if options.jaffe else []
+    arguments["neutral"] = [f"{options.jaffe}:jaffe"] if options.jaffe else []
     if options.jaffe:
         arguments["faces"] = [str(options.jaffe)]
     return arguments
