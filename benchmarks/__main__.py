@@ -16,7 +16,17 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-WITHOUT_ARGUMENTS = ("vectors", "semi_supervised", "stability", "memory", "scaling", "ceiling", "loading", "video", "fuzz")
+WITHOUT_ARGUMENTS = (
+    "vectors",
+    "semi_supervised",
+    "stability",
+    "memory",
+    "scaling",
+    "ceiling",
+    "loading",
+    "video",
+    "fuzz",
+)
 
 
 def commands(options: argparse.Namespace) -> dict[str, list[str]]:
