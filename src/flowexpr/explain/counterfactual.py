@@ -175,8 +175,11 @@ def _descend(
         rates = [{"params": [weights], "lr": AVERAGES_RATE}, {"params": [free], "lr": free_rate}]
         optimiser = torch.optim.Adam(rates, betas=(0.6, 0.9))
         for _ in range(N_STEPS):
-            decoded = network.backbone.inverse_of_normal(z1 + (weights @ directions).view_as(z1) + free, calm)
-            by_class = network.head.log_prob_of_all_classes(network.encode(predictor.with_mirror(decoded))[0])
+            moved = z1 + (weights @ directions).view_as(z1) + free
+            decoded = network.backbone.inverse_of_normal(moved, calm)
+            mirrored = predictor.with_mirror(decoded)[n:]  # none where decisions look at the image alone
+            views = torch.cat([moved, network.encode(mirrored)[0]]) if len(mirrored) else moved
+            by_class = network.head.log_prob_of_all_classes(views)
             mean = by_class.view(-1, n, len(means)).mean(0)
             logits = mean / predictor.temperature + torch.from_numpy(predictor.log_prior).to(mean)
             doubt = (want - torch.log_softmax(logits, 1)[everyone, b]).relu()
