@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="file that flowexpr fit (or save) wrote")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="images, videos, or folders of them")
     parser.add_argument("-o", "--output", metavar="CSV", help="file to write; without it, standard output")
-    parser.add_argument("--plot", metavar="PNG", help="draw the probabilities over the time of the videos")
+    parser.add_argument("--plot", metavar="PNG", help="draw the probabilities (smoothed with --smooth) over time")
     parser.add_argument("--format", choices=["own", "fex"], default="own", help="fex: the columns of py-feat's tables")
     parser.add_argument(
         "--smooth", metavar="SECONDS", type=float, help="also average over the past, with this half-life"
@@ -93,13 +93,14 @@ def _run(options: argparse.Namespace) -> int:
             for prediction in predictions_of(
                 model, batch, min_confidence=options.min_confidence, min_typicality=options.min_typicality
             ):
-                writer.writerow(columns.row(prediction, smoother.add(prediction) if smoother else None))
+                smooth = smoother.add(prediction) if smoother else None
+                writer.writerow(columns.row(prediction, smooth))
                 n_rows += 1
                 n_read += prediction.probabilities is not None
                 picture = prediction.picture
                 if options.plot and picture.time is not None:
                     line = timelines.setdefault(picture.path, Timeline(len(labels)))
-                    line.add(picture.time, prediction.probabilities)
+                    line.add(picture.time, smooth if smoother else prediction.probabilities)
     if options.plot:
         _plot(timelines, labels, options.plot)
     if n_read < n_rows:
