@@ -11,7 +11,6 @@ between trainings of several steps and of one, divided by the number of steps be
 
 import argparse
 import math
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import reporting
 import torch
-from speed import CONFIGS, N_CLASSES, Config, classifier
+from speed import CONFIGS, N_CLASSES, Config, classifier, fastest
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -73,20 +72,15 @@ def seconds_alone(key: Key) -> float:
     options = ([1, 1], window, [1, 1], False, [0, 0], 1)
     if kind == "forward":
         with torch.inference_mode():
-            return fastest(lambda: FORWARD(images, kernel, bias, *options))
+            return fastest_when_warm(lambda: FORWARD(images, kernel, bias, *options))
     gradient = torch.randn_like(FORWARD(images, kernel, bias, *options))
-    return fastest(lambda: BACKWARD(gradient, images, kernel, [len(kernel)], *options, list(mask)))
+    return fastest_when_warm(lambda: BACKWARD(gradient, images, kernel, [len(kernel)], *options, list(mask)))
 
 
-def fastest(action: Callable[[], object], n: int = 5) -> float:
-    """Return the seconds of an action, the fastest of n after a first one: a busy machine only ever adds."""
+def fastest_when_warm(action: Callable[[], object], n: int = 5) -> float:
+    """Return the seconds of an action, the fastest of n after a first one."""
     action()
-    times = []
-    for _ in range(n):
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return min(times)
+    return fastest(action, n)
 
 
 class Work:
@@ -136,7 +130,7 @@ def per_step(measure: Callable[[Callable[[], object]], Counter[Any]], work: Work
 def measure(config: Config) -> tuple[list[list[str]], dict[str, list[float]]]:
     """Return the rows of a configuration in the table of shares, and the shares of time of its profiles."""
     work = Work(config)
-    seconds = {"training step": work.train(1 + N_STEPS), "prediction": fastest(work.predict)}
+    seconds = {"training step": work.train(1 + N_STEPS), "prediction": fastest_when_warm(work.predict)}
     counts = {"training step": per_step(convolutions, work), "prediction": convolutions(work.predict)}
     profiles = {"training step": per_step(by_group, work), "prediction": by_group(work.predict)}
     rows, shares = [], {}

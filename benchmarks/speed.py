@@ -80,7 +80,7 @@ def measure_flowexpr(config: Config, precision: str) -> Times:
     first, second = clf.history_
     batch = X[: config.batch]
     clf.predict_proba(batch)
-    seconds = _seconds(lambda: clf.predict_proba(batch), 3)
+    seconds = fastest(lambda: clf.predict_proba(batch), 3)
     return Times(second["seconds"] / (second["steps"] - first["steps"]), seconds)
 
 
@@ -102,11 +102,11 @@ def measure_peer(build: Callable[[Config], tuple[nn.Module, Callable[[Tensor], T
     with torch.no_grad():
         log_likelihood(x + torch.rand_like(x) / 32)  # ActNorm sees its first batch
     step()
-    seconds = _seconds(step, config.steps)
+    seconds = fastest(step, config.steps)
     module.eval()
     with torch.no_grad():
         log_likelihood(x)
-        return Times(seconds, _seconds(lambda: log_likelihood(x), 3))
+        return Times(seconds, fastest(lambda: log_likelihood(x), 3))
 
 
 def build_rosinality(config: Config) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
@@ -188,7 +188,7 @@ def build_freia(config: Config) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
 PEERS = {"rosinality": build_rosinality, "normflows": build_normflows, "FrEIA": build_freia}
 
 
-def _seconds(action: Callable[[], object], n: int) -> float:
+def fastest(action: Callable[[], object], n: int) -> float:
     """Return the seconds of an action: the fastest of n, since a busy machine only ever adds."""
     times = []
     for _ in range(n):
