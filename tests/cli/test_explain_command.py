@@ -56,3 +56,8 @@ def test_wrong_requests_are_told(model, folder, tmp_path, capsys, more, message)
     image = str(folder / "anger" / "00.png")
     assert main(["explain", str(model), image, *more, "-o", str(tmp_path / "why.png")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_missing_image_is_named(model, tmp_path, capsys):
+    assert main(["explain", str(model), "nothing.png", "-o", str(tmp_path / "why.html")]) == 2
+    assert "nothing.png: no such file" in capsys.readouterr().err

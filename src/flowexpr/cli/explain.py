@@ -13,6 +13,7 @@ from flowexpr.cli.options import check_writable, command_parser, preparation_of
 from flowexpr.datasets import load_faces
 from flowexpr.display import ExplanationDisplay
 from flowexpr.display.axes import require_matplotlib
+from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces import FacePreparation
 from flowexpr.persistence import load
 
@@ -63,9 +64,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.crop is not None:
         prepare = replace(prepare, crop=None if options.crop == "none" else "face")
     explanations = model.explain(
-        np.stack([prepare.read(path) for path in options.images]),
+        np.stack([_read(prepare, path) for path in options.images]),
         _label(model, options.against),
-        neutral=None if options.neutral is None else prepare.read(options.neutral)[np.newaxis],
+        neutral=None if options.neutral is None else _read(prepare, options.neutral)[np.newaxis],
         reference=None if options.reference is None else _reference(options.reference, prepare),
         exclude=None if options.reference is None else [str(Path(path).resolve()) for path in options.images],
     )
@@ -84,6 +85,14 @@ def _run(options: argparse.Namespace) -> int:
         figure.savefig(options.output, dpi=DPI)
     print(f"wrote {options.output}")
     return 0
+
+
+def _read(prepare: FacePreparation, path: str) -> NDArray[np.uint8]:
+    """Read one image; an error names it."""
+    try:
+        return prepare.read(path)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{path}: {error}") from error
 
 
 def _label(model: FlowExpressionClassifier, text: str | None) -> Any:
