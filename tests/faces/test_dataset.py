@@ -1,6 +1,7 @@
 """From files to a data set: a row for everything, resuming, fixes, and reading it back."""
 
 import csv
+import os
 import subprocess
 import sys
 import time
@@ -99,11 +100,11 @@ def test_killed_with_no_warning_it_goes_on_to_the_same_result(photographs, portr
     )
     killed = tmp_path / "killed"
     for n_files in (1, 2, 8, 25, 31):  # where it is killed: that many files, half-written ones too
-        run = subprocess.Popen([sys.executable, "-c", program])
-        while run.poll() is None and sum(path.is_file() for path in killed.rglob("*")) < n_files:
-            time.sleep(0.002)
-        run.kill()
-        run.wait()
+        with subprocess.Popen([sys.executable, "-c", program]) as run:
+            # os.walk passes over a folder that is gone by the time it is read
+            while run.poll() is None and sum(len(files) for _, _, files in os.walk(killed)) < n_files:
+                time.sleep(0.002)
+            run.kill()
         if not (killed / "manifest.csv").is_file():
             with pytest.raises(ValueError, match=r"not finished|no image was found"):
                 load_faces(killed)
