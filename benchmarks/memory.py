@@ -2,9 +2,11 @@
 
     python benchmarks/memory.py
 
-Each figure comes from a process of its own. "Activations" is how far the resident memory of a forward and backward
-pass rises above what the weights and their gradients hold; "resident" is the highest of the whole process, while
-`FlowExpressionClassifier(**PAPER)` does one step. Needs Linux, whose kernel resets the peak on request.
+Each figure of memory comes from a process of its own. "Activations" is how far the resident memory of a forward and
+backward pass rises above what the weights and their gradients hold; "resident" is the highest of the whole process,
+while `FlowExpressionClassifier(**PAPER)` does one step. Needs Linux, whose kernel resets the peak on request. Times of
+f are of both ways in turn in one process: the least of each, and the median of the ratios. A step goes through the
+networks three times (there, and twice as long back), recomputing adds a fourth: 4/3 is the least that can be expected.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +33,14 @@ WIDTH, SIDE, N_BLOCKS, BATCH = 128, 64, 3, 16
 MODES = ("store", "reversible")
 MOST_STORED = 16
 """Largest batch of the paper's model whose activations are stored here: twice that needs more than 16 GiB."""
+N_TURNS = 5
+"""How often each way is timed."""
 
 
-def measure_depth(n_flows: int, mode: str) -> dict[str, float]:
-    """Return the GiB of activations and the seconds of a step of f alone."""
+def _model_and_step(n_flows: int) -> tuple[Glow, Callable[[], None]]:
+    """Return f, its weights with gradients, and a function that does a forward and backward pass of one batch."""
     torch.manual_seed(0)
     model = Glow((3, SIDE, SIDE), N_BLOCKS, n_flows, WIDTH).to(memory_format=torch.channels_last)
-    for module in model.modules():
-        if isinstance(module, FlowSteps):
-            module.reversible = mode == "reversible"
     x = torch.rand(BATCH, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
 
     def step() -> None:
@@ -47,16 +49,41 @@ def measure_depth(n_flows: int, mode: str) -> dict[str, float]:
 
     with torch.no_grad():
         model(x)  # ActNorm sees its first batch
+    return model, step
+
+
+def _set_mode(model: Glow, mode: str) -> None:
+    for module in model.modules():
+        if isinstance(module, FlowSteps):
+            module.reversible = mode == "reversible"
+
+
+def measure_depth(n_flows: int, mode: str) -> dict[str, float]:
+    """Return the GiB of activations of f alone."""
+    model, step = _model_and_step(n_flows)
+    _set_mode(model, mode)
     step()  # the gradients are there afterwards
     ctypes.CDLL(None).malloc_trim(0)  # what glibc keeps of the freed activations would count as held before
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
+    for _ in range(2):
         step()
-        times.append(time.perf_counter() - began)
-    return {"gib": _resident("VmHWM") - before, "seconds": min(times)}
+    return {"gib": _resident("VmHWM") - before}
+
+
+def measure_time(n_flows: int, mode: str) -> dict[str, float]:
+    """Return the seconds of a step of f in either mode, and the ratio of neighbours; `mode` is "both"."""
+    model, step = _model_and_step(n_flows)
+    step()
+    seconds: dict[str, list[float]] = {name: [] for name in MODES}
+    for _ in range(N_TURNS):
+        for name, times in seconds.items():
+            _set_mode(model, name)
+            began = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - began)
+    ratio = float(np.median(np.divide(seconds["reversible"], seconds["store"])))
+    return {name: min(times) for name, times in seconds.items()} | {"ratio": ratio}
 
 
 def measure_batch(batch: int, mode: str) -> dict[str, float]:
@@ -89,28 +116,29 @@ def main() -> None:
     options = parser.parse_args()
     if options.measure:
         kind, size, mode = options.measure
-        print(json.dumps((measure_depth if kind == "depth" else measure_batch)(int(size), mode)))
+        measure = {"depth": measure_depth, "time": measure_time, "batch": measure_batch}[kind]
+        print(json.dumps(measure(int(size), mode)))
         return
     by_depth = {mode: {depth: apart("depth", depth, mode) for depth in options.depths} for mode in MODES}
+    times = {depth: apart("time", depth, "both") for depth in options.depths}
     by_batch = {
         mode: {batch: apart("batch", batch, mode) for batch in options.batches if batch <= most}
         for mode, most in zip(MODES, (MOST_STORED, max(options.batches)), strict=True)
     }
     plot(by_depth, by_batch)
-    reporting.write("memory", "\n\n".join([depth_table(by_depth), batch_table(by_batch), "![](memory.svg)"]))
+    reporting.write("memory", "\n\n".join([depth_table(by_depth, times), batch_table(by_batch), "![](memory.svg)"]))
 
 
 Curves = dict[str, dict[int, dict[str, float]]]
 
 
-def depth_table(curves: Curves) -> str:
+def depth_table(curves: Curves, times: dict[int, dict[str, float]]) -> str:
     """Return the memory of activations by the number of flows of a block."""
     header = ["flows a block", "stored, GiB", "recomputed, GiB", "stored, s", "recomputed, s", "time ratio"]
     rows = []
     for depth, stored in curves["store"].items():
-        again = curves["reversible"][depth]
-        times = [f"{stored['seconds']:.2f}", f"{again['seconds']:.2f}", f"{again['seconds'] / stored['seconds']:.2f}"]
-        rows.append([depth, f"{stored['gib']:.3f}", f"{again['gib']:.3f}", *times])
+        gib = [f"{each['gib']:.3f}" for each in (stored, curves["reversible"][depth])]
+        rows.append([depth, *gib, *(f"{times[depth][key]:.2f}" for key in (*MODES, "ratio"))])
     caption = f"Activations of f: {SIDE} x {SIDE} x 3, {N_BLOCKS} blocks, {WIDTH} channels, batch {BATCH}."
     return f"{caption}\n\n{reporting.table(header, rows)}"
 

@@ -12,10 +12,12 @@ References
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from flowexpr.flows.layers import AffineCoupling, FlowStep, mix_channels, sum_over_dims
 from flowexpr.flows.linear import invert_maps, linear_maps, linear_parameters
@@ -23,6 +25,9 @@ from flowexpr.flows.linear import invert_maps, linear_maps, linear_parameters
 
 def run_reversibly(steps: Sequence[FlowStep], x: Tensor) -> tuple[Tensor, Tensor]:
     """Apply unconditional flow steps one after another, storing only the last output for the gradient.
+
+    Every step is a node of its own in the graph, so that the gradients of its parameters are accumulated, and their
+    memory is free again, before the step in front of it is reached.
 
     Parameters
     ----------
@@ -38,38 +43,73 @@ def run_reversibly(steps: Sequence[FlowStep], x: Tensor) -> tuple[Tensor, Tensor
     log_det : Tensor of shape (n,)
         Sum of the couplings' log-determinants, in nats; that of the linear maps is `linear_log_det`.
     """
-    of_couplings = [parameter for step in steps for parameter in step.coupling.parameters()]
-    return _Reversible.apply(list(steps), x, *linear_parameters(steps), *of_couplings)
+    run = _Run(list(steps))
+    log_det = x.new_zeros(len(x))
+    with torch.no_grad():
+        maps = list(zip(*linear_maps(steps), strict=True))
+    for i, step in enumerate(steps):
+        parameters = [*step.coupling.parameters(), *(linear_parameters(steps) if i == 0 else ())]
+        x, added = _ReversibleStep.apply(run, i, maps[i], x, *parameters)
+        log_det = log_det + added
+    return x, log_det
 
 
-class _Reversible(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, steps: list[FlowStep], x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        log_det = x.new_zeros(len(x))
-        for step, weight, bias in zip(steps, *linear_maps(steps), strict=True):
-            x, added = step.coupling(mix_channels(x, weight, bias))
-            log_det = log_det + added
-        ctx.steps = steps
-        ctx.save_for_backward(x)
-        return x, log_det
+class _WayBack:
+    """The steps of a run from the last to the first: what is recomputed, and the gradients of the linear maps."""
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad_z, grad_log_det = grads
-        (z,) = ctx.saved_tensors
+    def __init__(self, steps: Sequence[FlowStep], z: Tensor) -> None:
+        self.steps, self.z = steps, z
         with torch.enable_grad():
-            maps = linear_maps(ctx.steps)
-        weight, bias = (tensor.detach() for tensor in maps)
-        inverse_weight, inverse_bias = invert_maps(weight, bias)
-        grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
-        by_coupling: list[Sequence[Tensor]] = []
-        for i, step in reversed(list(enumerate(ctx.steps))):
-            mixed, grad_mixed, coupling_grads = _coupling_backward(step.coupling, z, grad_z, grad_log_det)
-            by_coupling.append(coupling_grads)
-            z = mix_channels(mixed, inverse_weight[i], inverse_bias[i])
-            grad_z, grad_weight[i], grad_bias[i] = _mixing_backward(z, weight[i], bias[i], grad_mixed)
-        linear_grads = torch.autograd.grad(maps, linear_parameters(ctx.steps), (grad_weight, grad_bias))
-        return None, grad_z, *linear_grads, *[grad for grads in reversed(by_coupling) for grad in grads]
+            self.maps = linear_maps(steps)
+        self.weight, self.bias = (tensor.detach() for tensor in self.maps)
+        self.inverse = invert_maps(self.weight, self.bias)
+        self.grads = torch.empty_like(self.weight), torch.empty_like(self.bias)
+
+    def step(self, i: int, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Go back over one step; return the gradients at its input and of its coupling's parameters."""
+        coupling = self.steps[i].coupling
+        mixed, grad_mixed, parameter_grads = _coupling_backward(coupling, self.z, grad_z, grad_log_det)
+        self.z = mix_channels(mixed, *(tensor[i] for tensor in self.inverse))
+        grad_x, self.grads[0][i], self.grads[1][i] = _mixing_backward(self.z, self.weight[i], self.bias[i], grad_mixed)
+        return grad_x, parameter_grads
+
+    def linear_grads(self) -> Sequence[Tensor]:
+        """Return the gradients of `linear_parameters`, once all steps are behind."""
+        return torch.autograd.grad(self.maps, linear_parameters(self.steps), self.grads)
+
+
+@dataclass
+class _Run:
+    """What the steps of a run share; the way back stands while a gradient is computed."""
+
+    steps: Sequence[FlowStep]
+    way_back: _WayBack | None = None
+
+
+class _ReversibleStep(torch.autograd.Function):
+    """A step that stores nothing, but for the last one, which stores its output."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, run: _Run, i: int, linear_map: tuple[Tensor, Tensor], x: Tensor, *_: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        z, log_det = run.steps[i].coupling(mix_channels(x, *linear_map))
+        ctx.run, ctx.i = run, i
+        if i == len(run.steps) - 1:
+            ctx.save_for_backward(z)
+        return z, log_det
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
+        run, i = ctx.run, ctx.i
+        if i == len(run.steps) - 1:
+            run.way_back = _WayBack(run.steps, *ctx.saved_tensors)
+        grad_x, parameter_grads = run.way_back.step(i, grad_z, grad_log_det)
+        linear_grads: Sequence[Tensor] = ()
+        if i == 0:
+            linear_grads, run.way_back = run.way_back.linear_grads(), None
+        return None, None, None, grad_x, *parameter_grads, *linear_grads
 
 
 def _coupling_backward(
