@@ -115,6 +115,37 @@ def test_grey_among_coloured_images_gets_three_channels(folder):
     assert load_faces(folder, grey=True).preparation["grey"] is True
 
 
+@pytest.fixture
+def with_colour(folder):
+    """Return the folder with one image in colour among the grey ones."""
+    Image.new("RGB", (8, 8), (200, 0, 0)).save(folder / NAMES[2])
+    return folder
+
+
+def test_memmap_holds_what_memory_would(with_colour, tmp_path):
+    expected, file = load_faces(with_colour), tmp_path / "faces.npy"
+    file.write_bytes(b"of another run")
+    faces = load_faces(with_colour, memmap=file)
+    assert isinstance(faces.images, np.memmap)
+    assert not faces.images.flags.writeable
+    np.testing.assert_array_equal(faces.images, expected.images)
+    np.testing.assert_array_equal(np.load(file), expected.images)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["faces.npy"]
+
+
+def test_memmap_goes_into_an_npy_file(folder, tmp_path):
+    for wrong in (tmp_path / "faces.bin", tmp_path / "missing" / "faces.npy"):
+        with pytest.raises(ValueError, match=r"was expected to be an \.npy file in a folder that exists"):
+            load_faces(folder, memmap=wrong)
+
+
+def test_memmap_of_images_that_differ_leaves_nothing(folder, tmp_path):
+    Image.new("L", (9, 8)).save(folder / NAMES[2])
+    with pytest.raises(ValueError, match="2 sizes"):
+        load_faces(folder, memmap=tmp_path / "faces.npy")
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+
+
 @pytest.mark.parametrize(
     ("size", "image_size", "expected"),
     [((8, 8), "auto", (8, 8)), ((96, 96), "auto", (64, 64)), ((9, 9), "auto", (64, 64)), ((8, 8), (4, 6), (4, 6))],

@@ -1,10 +1,14 @@
 """load_faces: a folder of image files, or a table that names them, as arrays with their labels and subjects."""
 
 import json
+import math
 import os
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +40,7 @@ def load_faces(
     grey: bool | None = None,
     crop: str | tuple[float, float, float, float] | None = None,
     skip_unreadable: bool = False,
+    memmap: str | os.PathLike[str] | None = None,
     verbose: int = 0,
 ) -> Bunch:
     r"""Load face images with their expressions, subjects and clips.
@@ -68,6 +73,9 @@ def load_faces(
         "face" cuts out the largest face found (extra ``[faces]``); a tuple is a box in shares of width and height.
     skip_unreadable : bool, default=False
         Leave out files that cannot be read and name them in ``skipped``, instead of raising.
+    memmap : path-like, default=None
+        An ``.npy`` file to write the images into, for more of them than memory holds: ``images`` is then a read-only
+        memory map of it, which training and prediction read a batch at a time. A file of that name is replaced.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -88,8 +96,8 @@ def load_faces(
     FileNotFoundError
         If there is no such folder or file.
     ValueError
-        If there is no image, a pattern does not match a file, a class is unknown, sizes differ, or (without
-        `skip_unreadable`) a file cannot be read; the message names the files.
+        If there is no image, a pattern does not match a file, a class is unknown, sizes differ, `memmap` does not end
+        in ``.npy``, or (without `skip_unreadable`) a file cannot be read; the message names the files.
 
     Examples
     --------
@@ -107,6 +115,9 @@ def load_faces(
     ((3, 16, 16, 1), [0, 0, 1], ['S01', 'S02', 'S01'])
     """
     root = Path(folder_or_manifest)
+    file = None if memmap is None else Path(memmap)
+    if file is not None and (file.suffix != ".npy" or not file.parent.is_dir()):
+        raise ValueError(f"memmap={os.fspath(file)!r} was expected to be an .npy file in a folder that exists.")
     found, failed = find_entries(root, {"label": label, "subject": subject, "clip": clip}, layout)
     entries = _of_classes(found, classes)
     if all(entry.label == entry.subject for entry in entries):
@@ -115,9 +126,11 @@ def load_faces(
             "Pass label, a pattern for the expression: '^([^/]+)/' is the first folder of the path."
         )
     prepare = FacePreparation(_checked_size(image_size, crop, entries), grey, crop)
-    images, kept, skipped = _read(entries, prepare, skip_unreadable, verbose)
+    images: list[NDArray[np.uint8]] | _Spool
+    with nullcontext([]) if file is None else _Spool(file.parent) as images:
+        kept, skipped = _read(entries, prepare, images, skip_unreadable, verbose)
+        stacked = _stack(images, kept, root, file)
     target_names, target = np.unique([entry.label for entry in kept], return_inverse=True)
-    stacked = _stack(images, kept, root)
     return Bunch(
         images=stacked,
         target=target,
@@ -187,10 +200,38 @@ def _all_small_and_alike(entries: list[Entry]) -> bool:
     return True
 
 
+class _Spool:
+    """Images in a temporary file, of which memory holds one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed on leaving)
+        self._shapes: list[tuple[int, ...]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, image: NDArray[np.uint8]) -> None:
+        self._file.write(image.tobytes())
+        self._shapes.append(image.shape)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        self._file.seek(0)
+        for shape in self._shapes:
+            yield np.frombuffer(self._file.read(math.prod(shape)), np.uint8).reshape(shape)
+
+
 def _read(
-    entries: list[Entry], prepare: FacePreparation, skip_unreadable: bool, verbose: int
-) -> tuple[list[NDArray[np.uint8]], list[Entry], list[tuple[str, str]]]:
-    images, kept, failed = [], [], []
+    entries: list[Entry],
+    prepare: FacePreparation,
+    images: list[NDArray[np.uint8]] | _Spool,
+    skip_unreadable: bool,
+    verbose: int,
+) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Append what can be read to the images; return what was read, and what could not be and why."""
+    kept, failed = [], []
     for entry in tqdm(entries, disable=not verbose, unit="image", desc="read"):
         try:
             images.append(prepare.read(entry.path))
@@ -203,21 +244,36 @@ def _read(
             f"{len(failed)} of {len(entries)} files cannot be read: {named}. Repair or remove them"
             + ("." if skip_unreadable else ", or leave them out with skip_unreadable=True (--skip-unreadable).")
         )
-    return images, kept, failed
+    return kept, failed
 
 
-def _stack(images: list[NDArray[np.uint8]], kept: list[Entry], root: Path) -> NDArray[np.uint8]:
-    """Return images as one array; grey ones among coloured ones get three channels."""
-    sizes = Counter(image.shape[:2] for image in images)
+def _stack(
+    images: list[NDArray[np.uint8]] | _Spool, kept: list[Entry], root: Path, file: Path | None
+) -> NDArray[np.uint8]:
+    """Return images as one array, in memory or of a file; grey ones among coloured ones get three channels."""
+    shapes = [image.shape for image in images]
+    sizes = Counter(shape[:2] for shape in shapes)
     if len(sizes) > 1:
         common, rare = sizes.most_common(1)[0][0], sizes.most_common()[-1][0]
-        example = next(entry.path for entry, image in zip(kept, images, strict=True) if image.shape[:2] == rare)
+        example = next(entry.path for entry, shape in zip(kept, shapes, strict=True) if shape[:2] == rare)
         raise ValueError(
             f"the images of {root} have {len(sizes)} sizes, mostly {common[0]} x {common[1]}, but {example} is "
             f"{rare[0]} x {rare[1]}. Pass image_size=64, say (--image-size 64)."
         )
-    channels = max(image.shape[2] for image in images)
-    stacked = np.empty((len(images), *images[0].shape[:2], channels), dtype=np.uint8)
+    shape = (len(shapes), *shapes[0][:2], max(shape[2] for shape in shapes))
+    if file is None:
+        return _filled(np.empty(shape, dtype=np.uint8), images)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        _filled(np.lib.format.open_memmap(partial, "w+", np.uint8, shape), images).flush()
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    stacked: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return stacked
+
+
+def _filled(stacked: Any, images: Iterable[NDArray[np.uint8]]) -> Any:
     for place, image in zip(stacked, images, strict=True):
         place[:] = image
     return stacked
