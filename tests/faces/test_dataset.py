@@ -276,6 +276,11 @@ class TestTables:
         with pytest.raises(ValueError, match="1 rows have not: line 3"):
             read_segments(tmp_path / "s.csv")
 
+    def test_more_cells_than_columns_are_refused(self, tmp_path):
+        (tmp_path / "s.csv").write_text("video,start,end,label\na.mp4,0,1,joy,\na.mp4,0,1,5,joy\n")
+        with pytest.raises(ValueError, match=r"4 cells in a row.* 1 rows have more: line 3 \(a\.mp4, 0, 1, 5, joy\)"):
+            read_segments(tmp_path / "s.csv")
+
     def test_boxes_and_eyes_are_read(self, tmp_path):
         (tmp_path / "b.csv").write_text(
             "path,frame,left,top,right,bottom,left_x,left_y,right_x,right_y\n"

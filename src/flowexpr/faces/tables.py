@@ -67,13 +67,17 @@ def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: st
     Raises
     ------
     ValueError
-        If it is no such table.
+        If it is no such table, or a row has more cells than the header.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
             names = [name.strip() for name in reader.fieldnames or []]
-            rows = [dict(zip(names, map(_stripped, row.values()), strict=False)) for row in reader]
+            rows, wider = [], []
+            for row in reader:
+                if any(surplus := row.pop(None, [])):
+                    wider.append(f"line {reader.line_num} ({', '.join([*row.values(), *surplus])})")
+                rows.append(dict(zip(names, map(_stripped, row.values()), strict=False)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"{path} was expected to be {kind}, a CSV file in UTF-8, but cannot be read as one ({error}). Save "
@@ -83,6 +87,11 @@ def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: st
         raise ValueError(
             f"{path} was expected to be {kind} with a header with the column {', '.join(required)}, commas between "
             f"columns, and at least one row, but has the columns {', '.join(names) or 'none'} and {len(rows)} rows."
+        )
+    if wider:
+        raise ValueError(
+            f"{path} was expected to have {len(names)} cells in a row, one for each column, but {len(wider)} rows have "
+            f"more: {_some(wider)}. Write decimals with a point, and put a cell that holds a comma in double quotes."
         )
     return rows
 
