@@ -270,6 +270,10 @@ class TestTables:
             Segment("a.mp4", 3, 4, "anger", "", "a_2"),
         ]
 
+    def test_clips_of_videos_of_one_name_are_told_apart(self, tmp_path):
+        (tmp_path / "s.csv").write_text("video,start,end,label\ns1/v.mp4,0,1,joy\ns2/v.mp4,0,1,joy\ns1/v.avi,0,1,joy\n")
+        assert [segment.clip for segment in read_segments(tmp_path / "s.csv")] == ["s1/v_1", "s2/v_1", "s1/v_2"]
+
     @pytest.mark.parametrize("row", ["a.mp4,2,1,joy", "a.mp4,x,1,joy", ",0,1,joy", "a.mp4,0,1,"])
     def test_wrong_segments_are_named(self, tmp_path, row):
         (tmp_path / "s.csv").write_text(f"video,start,end,label\na.mp4,0,1,joy\n{row}\n")

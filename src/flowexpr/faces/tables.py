@@ -106,7 +106,8 @@ def read_segments(path: str | os.PathLike[str]) -> list[Segment]:
     Parameters
     ----------
     path : path-like
-        The CSV file. A segment without a clip gets one of its own: the video's name and the segment's number in it.
+        The CSV file. A segment without a clip gets one of its own: the video as the table names it, without its
+        suffix, and a number.
 
     Returns
     -------
@@ -124,8 +125,9 @@ def read_segments(path: str | os.PathLike[str]) -> list[Segment]:
         start, end = float(row["start"]), float(row["end"])
         if not row["video"] or not row["label"] or not 0 <= start < end:
             raise ValueError
-        counts[row["video"]] += 1
-        clip = row.get("clip") or f"{Path(row['video']).stem}_{counts[row['video']]}"
+        video = Path(row["video"]).with_suffix("").as_posix()
+        counts[video] += 1
+        clip = row.get("clip") or f"{video}_{counts[video]}"
         return Segment(row["video"], start, end, row["label"], row.get("subject", ""), clip)
 
     required = ("video", "start", "end", "label")
