@@ -26,6 +26,7 @@ from flowexpr.inputs import (
     check_latents,
     check_lengths,
     check_pixels,
+    class_indices,
     mark_unlabelled,
     read_fit_input,
 )
@@ -717,13 +718,7 @@ class FlowExpressionClassifier(
         return rows
 
     def _class_indices(self, y: Any, n: int) -> NDArray[np.int64]:
-        labels = np.broadcast_to(np.asarray(y), (n,)) if np.ndim(y) == 0 else np.asarray(y)
-        if labels.shape != (n,):
-            raise ValueError(f"one label or {n} were expected, but came an array of shape {labels.shape}.")
-        unknown = sorted(set(labels.tolist()) - set(self.classes_.tolist()), key=str)
-        if unknown:
-            raise ValueError(f"unknown label {unknown[0]!r}. Pass one of {self.classes_.tolist()}.")
-        return np.searchsorted(self.classes_, labels).astype(np.int64)
+        return class_indices(self.classes_, y, n)
 
     def _predictor(self, *, exact: bool = False) -> Predictor:
         return Predictor(

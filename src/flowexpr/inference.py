@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -224,6 +225,13 @@ class Predictor:
     def logits(self, x: Tensor) -> NDArray[np.float64]:
         """Return the decision logits of the flow's variable x (n, ...), (n, n_classes); see `decision_logits`."""
         return self._settle(x, self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x)))
+
+    def logits_and_log_prob(self, x: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return `logits` of the flow's variable x (n, ...), and log p(x) of it as given, (n,), nats."""
+        shared, by_class = self._by_class(self.with_mirror(x))
+        as_given = slice(len(x))
+        log_prob = shared[as_given] + logsumexp(by_class[as_given] + self.log_prior, axis=1)
+        return self._settle(x, self.mean_over_views(by_class, len(x))), log_prob
 
     def _settle(self, x: Tensor, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the decision logits of x with the closest calls of bfloat16, if any, made again in float32."""

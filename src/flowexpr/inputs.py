@@ -309,3 +309,20 @@ def _check_kinds(labels: NDArray[Any], unlabeled: Any) -> None:
             f"unlabeled={unlabeled!r} was expected among the labels, but numpy made the string {str(unlabeled)!r} of "
             f"it. Pass y as an array of dtype object, or unlabeled={str(unlabeled)!r}."
         )
+
+
+def class_indices(classes: NDArray[Any], labels: Any, n: int) -> NDArray[np.int64]:
+    """Return the indices (n,) of one label for all samples, or of one each, in the sorted `classes`.
+
+    Raises
+    ------
+    ValueError
+        If a label is unknown, or there are neither one nor n.
+    """
+    given = np.broadcast_to(np.asarray(labels), (n,)) if np.ndim(labels) == 0 else np.asarray(labels)
+    if given.shape != (n,):
+        raise ValueError(f"one label or {n} were expected, but came an array of shape {given.shape}.")
+    unknown = sorted(set(given.tolist()) - set(classes.tolist()), key=str)
+    if unknown:
+        raise ValueError(f"unknown label {unknown[0]!r}. Pass one of {classes.tolist()}.")
+    return np.searchsorted(classes, given).astype(np.int64)

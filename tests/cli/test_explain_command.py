@@ -1,5 +1,7 @@
 """Explanations from the shell: a figure, a page, and wrong requests."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -44,6 +46,28 @@ def test_page_holds_every_image_and_nothing_from_elsewhere(model, folder, tmp_pa
     assert "http" not in text.replace("http-equiv", "")
 
 
+def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, tmp_path):
+    image, output = folder / "anger" / "00.png", tmp_path / "why.html"
+    arguments = ["explain", str(model), str(image), "--reference", str(folder), "-o", str(output)]
+    assert main(arguments) == 0
+    assert output.read_text("utf-8").count("distance ") == 6
+    assert main([*arguments, "--subject", "png"]) == 0  # all of one person
+    assert "distance " not in output.read_text("utf-8")
+    assert main([*arguments, "--subject", "S01"]) == 2
+
+
+def test_reference_faces_of_unknown_expressions_are_left_out(model, folder, tmp_path, capsys):
+    reference = tmp_path / "faces"
+    shutil.copytree(folder, reference)
+    shutil.copytree(folder / "anger", reference / "contempt")
+    image, output = str(folder / "anger" / "00.png"), str(tmp_path / "why.html")
+    assert main(["explain", str(model), image, "--reference", str(reference), "-o", output]) == 0
+    assert "left out what the model does not know: contempt" in capsys.readouterr().err
+    shutil.move(reference / "contempt", tmp_path / "other" / "contempt")
+    assert main(["explain", str(model), image, "--reference", str(tmp_path / "other"), "-o", output]) == 2
+    assert "was expected to hold faces of anger, fear, joy, but holds contempt" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -56,6 +80,12 @@ def test_wrong_requests_are_told(model, folder, tmp_path, capsys, more, message)
     image = str(folder / "anger" / "00.png")
     assert main(["explain", str(model), image, *more, "-o", str(tmp_path / "why.png")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_output_that_is_no_figure_is_told_first(model, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert main(["explain", str(model), "nothing.png", "-o", str(tmp_path / "why.txt")]) == 2
+    assert "was expected to end in .html or one of .png" in capsys.readouterr().err
 
 
 def test_a_missing_image_is_named(model, tmp_path, capsys):

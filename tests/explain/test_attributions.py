@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from flowexpr.baselines import CNNExpressionClassifier
-from flowexpr.explain import attribute
+from flowexpr.explain import attribute, attributions
 from flowexpr.explain.attributions import ATTRIBUTIONS, EvidenceFunction
 
 
@@ -47,3 +48,27 @@ def test_what_to_install_is_told(cnn, colour_images, monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(ImportError, match=r"pip install 'flowexpr\[explain\]'"):
         attribute(cnn, colour_images[0][:1], "occlusion")
+
+
+def test_unknown_labels_are_told(cnn, colour_images):
+    pytest.importorskip("captum")
+    with pytest.raises(ValueError, match="unknown label 'contempt'"):
+        attribute(cnn, colour_images[0][:1], "occlusion", label="contempt")
+
+
+def test_unfitted_models_are_told(colour_images):
+    pytest.importorskip("captum")
+    with pytest.raises(NotFittedError):
+        attribute(CNNExpressionClassifier(), colour_images[0][:1], "occlusion")
+
+
+def test_occlusion_of_all_is_what_the_grey_image_lacks(cnn, colour_images, monkeypatch):
+    pytest.importorskip("captum")
+    monkeypatch.setattr(attributions, "WINDOW", 1.0)
+    X = colour_images[0][:1]
+    (found,) = attribute(cnn, X, "occlusion", label="fear", against="joy")
+    function = EvidenceFunction(cnn)
+    a, b = function.pairs(X, "fear", "joy")
+    x = cnn.signal_.to_model(X.reshape(1, -1))
+    drop = (function(x, a, b) - function(x.mean((2, 3), keepdim=True).expand_as(x), a, b)).detach()
+    np.testing.assert_allclose(found, drop.item(), rtol=1e-3, atol=1e-5)

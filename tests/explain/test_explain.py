@@ -7,6 +7,7 @@ from sklearn.datasets import load_iris
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.datasets import make_faces
+from flowexpr.explain import counterfactual, encode_reference
 from flowexpr.explain.text import describe
 
 SMALL = {"n_flows": 2, "hidden_channels": 16, "head_n_flows": 2, "head_hidden_channels": 16}
@@ -85,6 +86,22 @@ def test_counterfactual_is_taken_for_the_other_class(model, explained):
         np.testing.assert_array_equal(found.strip[-1], found.image)
 
 
+def test_counterfactuals_are_images_to_the_flow(model, faces, explained):
+    lost = [
+        model.score_samples(one.image[None])[0] - model.score_samples(one.counterfactual.image[None])[0]
+        for one in explained
+    ]
+    assert max(lost) < counterfactual.MOST_LOST * faces.images[0].size + 1
+
+
+def test_where_no_step_leads_to_an_image_the_face_itself_stands_for_it(model, faces, monkeypatch):
+    monkeypatch.setattr(counterfactual, "MOST_LOST", -100.0)
+    monkeypatch.setattr(counterfactual, "MOST_LOST_AT_ALL", -1e6)
+    found = model.explain(faces.images[:1], pixel_map=False)[0].counterfactual
+    assert not found.reached
+    np.testing.assert_array_equal(found.image, found.strip[0])
+
+
 def test_map_starts_from_the_neutral_class_where_there_is_one(faces):
     names = np.array(["neutral", "happiness", "surprise"])[faces.target]
     clf = FlowExpressionClassifier(**SMALL, max_steps=20, augment=False, random_state=0).fit(faces.images, names)
@@ -132,8 +149,27 @@ def test_batch_gives_what_one_by_one_gives(model, faces, explained):
 
 @pytest.mark.parametrize(("evidence", "said"), [(0.199, "by 0.20 nats, a near tie (40 %"), (0.2, "by 0.2 nats (40 %")])
 def test_a_near_tie_is_called_one(evidence, said):
-    text = describe("fear", "anger", evidence, probability=0.4, calibrated=True, regions=None, typicality=None)
+    text = describe(
+        "fear",
+        "anger",
+        evidence,
+        probability=0.4,
+        calibrated=True,
+        regions=None,
+        baseline_evidence=None,
+        typicality=None,
+    )
     assert said in text
+
+
+def test_the_sentence_says_of_what_its_shares_are():
+    known = {"probability": 0.6, "calibrated": False, "typicality": None}
+    regions = {"mouth": 0.3, "chin": 0.1, "elsewhere": -0.5}
+    text = describe("fear", "anger", 1.0, regions=regions, baseline_evidence=1.1, **known)
+    assert text == (
+        "fear rather than anger by 1.0 nats (60 %, not calibrated), 0.1 nats less than a neutral version of this face: "
+        "mouth 75 %, chin 25 %; against it: elsewhere 0.5 nats."
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,9 +177,33 @@ def test_a_near_tie_is_called_one(evidence, said):
     [
         ({"against": "joy"}, "unknown label 'joy'"),
         ({"confidence": 1.0}, r"confidence=1.0 was expected to be a probability"),
+        ({"confidence": "high"}, r"confidence='high' was expected to be a probability"),
         ({"n_neighbours": 0}, "n_neighbours=0 was expected to be an integer of at least 1"),
+        ({"n_neighbours": True}, "n_neighbours=True was expected to be an integer of at least 1"),
+        ({"exclude": ["a"]}, "exclude was given, but no ids to find it among"),
+        ({"landmarks": np.full((1, 5, 2), 500.0)}, r"landmarks\[0\] were expected to lie on a face in an image of 32"),
+        ({"landmarks": np.zeros((1, 5, 2))}, r"landmarks\[0\] were expected to lie on a face"),
+        ({"landmarks": np.array([[[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.4, 0.8], [0.6, 0.8]]])}, "in pixels"),
     ],
 )
 def test_wrong_requests_are_told(model, faces, request_, message):
     with pytest.raises(ValueError, match=message):
         model.explain(faces.images[:1], **request_)
+
+
+def test_exclude_of_another_type_than_the_ids_is_told(model, faces):
+    reference = (faces.images, faces.target, np.arange(len(faces.images)))
+    with pytest.raises(ValueError, match="exclude='0' is of another type than the ids of the reference"):
+        model.explain(faces.images[:1], pixel_map=False, counterfactual=False, reference=reference, exclude="0")
+    (one,) = model.explain(
+        faces.images[:1], pixel_map=False, counterfactual=False, reference=reference, exclude=[{0, 1}]
+    )
+    assert {near.id for found in one.neighbours.values() for near in found}.isdisjoint({0, 1})
+
+
+def test_reference_of_another_model_is_told(model, faces):
+    small = faces.images[:, ::2, ::2]
+    other = FlowExpressionClassifier(**SMALL, max_steps=1, augment=False, random_state=0).fit(small, faces.target)
+    reference = encode_reference(other, small, faces.target)
+    with pytest.raises(ValueError, match="the reference was encoded by a model with"):
+        model.explain(faces.images[:1], pixel_map=False, counterfactual=False, reference=reference)

@@ -1,6 +1,8 @@
 """``flowexpr explain``: why a model says what it says of an image, as a figure or a page."""
 
 import argparse
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,15 @@ __all__ = ["add_parser"]
 
 DETAILS = r"""examples:
   flowexpr explain ck.flowexpr face.png -o face_explained.png
-  flowexpr explain ck.flowexpr new/*.png --against fear --reference CK+48 -o explained.html
+  flowexpr explain ck.flowexpr new/*.png --against fear --reference CK+48 --subject '^(S\d+)' -o explained.html
 
 The figure: the face, the map of the evidence, its sum over the regions of the face, the probabilities, the way to the
 nearest face that the model takes for the other expression, and with --reference the nearest faces of both. The sentence
 is printed too. What is written shows the face: whoever gets the file can see it.
 """
+
+FIGURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".eps", ".tif", ".tiff", ".webp")
+"""Endings of files that matplotlib writes."""
 
 FIGURE_SIZE = (12.5, 6.4)
 """Inches."""
@@ -39,11 +44,17 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="file that flowexpr fit (or save) wrote")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image file; several need an HTML page")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="figure (.png, .svg, .pdf) or page (.html)"
+        "-o", "--output", required=True, metavar="FILE", help="figure (.png, .svg, .pdf ...) or page (.html)"
     )
     parser.add_argument("--against", metavar="LABEL", help="expression to compare with; default the runner-up")
     parser.add_argument("--neutral", metavar="IMAGE", help="the same person at rest, where the map starts from")
     parser.add_argument("--reference", metavar="FOLDER", help="labelled faces, to show those that are nearest")
+    parser.add_argument(
+        "--subject",
+        metavar="REGEX",
+        help="whose face it is, from the file name (first group, or the whole match): faces of the same person are not "
+        "shown of the reference; without it only the file itself is not",
+    )
     parser.add_argument("--crop", choices=["face", "none"], help="default as in training; none: cropped faces already")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto; default auto")
     parser.set_defaults(run=_run)
@@ -55,6 +66,8 @@ def _run(options: argparse.Namespace) -> int:
     is_page = suffix in (".html", ".htm")
     if not is_page:
         require_matplotlib("flowexpr explain -o FIGURE")
+        if suffix not in FIGURES:
+            raise ValueError(f"-o {options.output} was expected to end in .html or one of {', '.join(FIGURES)}.")
         if len(options.images) > 1:
             raise ValueError(
                 f"-o {options.output} takes one image, but {len(options.images)} came. Write a page: -o out.html."
@@ -63,12 +76,16 @@ def _run(options: argparse.Namespace) -> int:
     prepare = preparation_of(model, options.model)
     if options.crop is not None:
         prepare = replace(prepare, crop=None if options.crop == "none" else "face")
+    reference = exclude = None
+    if options.reference is not None:
+        reference = _reference(options.reference, prepare, model, options.subject)
+        exclude = [_whose(path, options.subject) for path in options.images]
     explanations = model.explain(
         np.stack([_read(prepare, path) for path in options.images]),
         _label(model, options.against),
         neutral=None if options.neutral is None else _read(prepare, options.neutral)[np.newaxis],
-        reference=None if options.reference is None else _reference(options.reference, prepare),
-        exclude=None if options.reference is None else [str(Path(path).resolve()) for path in options.images],
+        reference=reference,
+        exclude=exclude,
     )
     for path, one in zip(options.images, explanations, strict=True):
         print(f"{path}: {one.text}")
@@ -99,14 +116,42 @@ def _label(model: FlowExpressionClassifier, text: str | None) -> Any:
     """Return the model's label that is written so; labels may be numbers."""
     if text is None:
         return None
-    written = {str(label): label for label in model.classes_.tolist()}
+    written = _written(model)
     if text not in written:
         raise ValueError(f"--against {text} was expected to be one of {', '.join(written)}.")
     return written[text]
 
 
-def _reference(folder: str, prepare: FacePreparation) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Read labelled faces, prepared as the image is; their ids are their files."""
+def _written(model: FlowExpressionClassifier) -> dict[str, Any]:
+    """Return the model's labels by how they are written."""
+    return {str(label): label for label in model.classes_.tolist()}
+
+
+def _reference(
+    folder: str, prepare: FacePreparation, model: FlowExpressionClassifier, subject: str | None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Read labelled faces of the model's classes, prepared as the image is; their ids are as `_whose` gives them."""
     faces = load_faces(folder, image_size=prepare.image_size, grey=prepare.grey, crop=prepare.crop)
-    paths = np.array([str(Path(path).resolve()) for path in faces.paths])
-    return faces.images, faces.target_names[faces.target], paths
+    written = _written(model)
+    known = np.array([name in written for name in faces.target_names])
+    if not known.any():
+        raise ValueError(
+            f"--reference {folder} was expected to hold faces of {', '.join(written)}, but holds "
+            f"{', '.join(faces.target_names)}."
+        )
+    if not known.all():
+        others = ", ".join(faces.target_names[~known])
+        print(f"--reference {folder}: left out what the model does not know: {others}", file=sys.stderr)
+    kept = known[faces.target]
+    labels = np.array([written.get(name) for name in faces.target_names[faces.target[kept]]])
+    return faces.images[kept], labels, np.array([_whose(path, subject) for path in faces.paths[kept]])
+
+
+def _whose(path: str, subject: str | None) -> str:
+    """Return the person that a file name tells of, or else the file."""
+    if subject is None:
+        return str(Path(path).resolve())
+    match = re.search(subject, Path(path).name)
+    if not match:
+        raise ValueError(f"--subject {subject!r} was expected to match every file, but finds nothing in {path}.")
+    return match[1 if match.re.groups else 0]

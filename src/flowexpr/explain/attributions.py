@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from flowexpr.explain.evidence import EvidenceModel
+from flowexpr.inputs import class_indices
 
 __all__ = ["ATTRIBUTIONS", "EvidenceFunction", "attribute", "require_captum"]
 
@@ -54,7 +56,9 @@ def attribute(
     Raises
     ------
     ValueError
-        If the method is unknown.
+        If the method or a label is unknown.
+    NotFittedError
+        If the estimator is not fitted.
     ImportError
         If captum is not installed.
 
@@ -66,6 +70,7 @@ def attribute(
     if method not in ATTRIBUTIONS:
         raise ValueError(f"method={method!r} was expected to be one of {', '.join(ATTRIBUTIONS)}.")
     require_captum("attribute")
+    check_is_fitted(estimator)
     function = EvidenceFunction(estimator)
     a, b = function.pairs(X, label, against)
     rows = np.reshape(np.asarray(X), (len(a), -1))
@@ -131,7 +136,7 @@ class EvidenceFunction(nn.Module):
         return (logits.gather(1, a[:, None]) - logits.gather(1, b[:, None]))[:, 0] / self.estimator.temperature_
 
     def _indices(self, labels: Any, n: int) -> NDArray[np.int64]:
-        return np.searchsorted(self.estimator.classes_, np.broadcast_to(np.asarray(labels), (n,)))
+        return class_indices(self.estimator.classes_, labels, n)
 
 
 def _by_captum(method: str, function: EvidenceFunction, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -152,4 +157,6 @@ def _by_captum(method: str, function: EvidenceFunction, x: Tensor, a: Tensor, b:
         window, stride = (x.shape[1], side, side), (x.shape[1], max(1, side // 2), max(1, side // 2))
     grey = x.mean((2, 3), keepdim=True).expand_as(x) if x.ndim == 4 else torch.zeros_like(x)
     with torch.no_grad():
-        return Occlusion(function).attribute(x, window, stride, grey, additional_forward_args=(a, b))
+        drops = Occlusion(function).attribute(x, window, stride, grey, additional_forward_args=(a, b))
+    # Every colour is given what its window takes away, which all of them share.
+    return drops / x.shape[1] if x.ndim == 4 else drops

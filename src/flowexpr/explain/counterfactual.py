@@ -4,8 +4,9 @@ The deepest latent moves, by a combination of the differences of its class avera
 latent keeps its place in its prior given the deeper ones, so that hair, light and noise stay as they are, a little
 nearer to their most likely values. Gradient descent through the inverse and the flow itself makes the model sure of
 the class, of the image and of its mirror image alike, for as few grey levels as may be. Then the shortest step on the
-way found is searched, the images decoded and quantised as all images are. Where none is sure enough,
-`Counterfactual.reached` is False.
+way found is searched, the images decoded and quantised as all images are. What the flow takes for no image at all is
+none of them, however sure the model is of its class: far from all faces, h may say anything. Where no step is sure
+enough, the surest one that was tried is shown, and `Counterfactual.reached` is False.
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from torch import Tensor
 
 from flowexpr.explain.evidence import Decided, EvidenceModel
@@ -45,8 +47,15 @@ PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
 CALM = 0.06
 """Share by which the other latents come nearer to the means of their priors; it makes up for the rounding to pixels."""
 
-FARTHER = (1.25, 1.6, 2.0, 3.0)
-"""Strengths that are tried where the step found is not enough."""
+STRENGTHS = (1.0, 1.25, 1.6, 2.0, 3.0)
+"""Of the step found, tried one after another until one is enough."""
+
+SHORTER = (0.75, 0.5, 0.25)
+"""Tried where none of them leads to an image."""
+
+MOST_LOST, MOST_LOST_AT_ALL = 0.7, 10.0
+"""Nats of log p(x) that a counterfactual may lose, for each value of a sample, and that every one may. Faces of one set
+differ by a few tenths a value; noise loses tens."""
 
 N_BISECTIONS = 3
 """Times the interval that holds the shortest step is halved."""
@@ -109,18 +118,20 @@ def find_counterfactuals(model: EvidenceModel, decided: Decided, means: Tensor, 
     Returns
     -------
     found : FoundSteps
-        The strip from each sample to its counterfactual; the whole step found where none is sure enough.
+        The strip from each sample to its counterfactual; to the surest step tried where none is sure enough.
     """
     with torch.inference_mode():
         normal = [level.clone() for level in model.model.backbone(decided.x).normal]
+    allowed = _least_log_prob(model, decided)
     way = _Way(model, decided.z[0], _descend(model, decided, normal, means, confidence, FREE_RATE), normal)
-    strength, reached = _shortest(way, decided.b, confidence)
+    strength, reached = _shortest(way, decided.b, confidence, allowed)
     left = torch.nonzero(~reached)[:, 0]
     if len(left):
         few, of_few = decided[left], [level[left] for level in normal]
-        way.step[left] = _descend(model, few, of_few, means, confidence, BOLDER_RATE)
-        of_few_way = _Way(model, few.z[0], way.step[left], of_few)
-        strength[left], reached[left] = _shortest(of_few_way, few.b, confidence)
+        bolder = _Way(model, few.z[0], _descend(model, few, of_few, means, confidence, BOLDER_RATE), of_few)
+        bolder_strength, reached[left] = _shortest(bolder, few.b, confidence, allowed[left])
+        takes = reached[left] | (strength[left] == 0)  # the first descent led to no image at all
+        way.step[left[takes]], strength[left[takes]] = bolder.step[takes], bolder_strength[takes]
     signal, n = model.predictor.signal, len(strength)
     shares = torch.tensor(STRIP, dtype=strength.dtype, device=strength.device)
     everyone = torch.arange(n, device=strength.device)
@@ -191,28 +202,47 @@ def _descend(
         return ((weights @ directions).view_as(z1) + free).detach()
 
 
-def _shortest(way: _Way, target: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
-    """Return the least strength (n,) at which the model says the target, and whether there is one."""
+def _least_log_prob(model: EvidenceModel, decided: Decided) -> Tensor:
+    """Return log p(x) that a counterfactual of each sample has to have (n,), nats, as the flow's variable has it."""
+    predictor = model.predictor
+    own = logsumexp(decided.log_likelihoods + predictor.log_prior, axis=1) - predictor.signal.log_volume
+    lost = max(MOST_LOST_AT_ALL, MOST_LOST * decided.x[0].numel())
+    return torch.from_numpy(own - lost).to(decided.x.device)
+
+
+def _shortest(way: _Way, target: Tensor, confidence: float, least_log_prob: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least strength (n,) at which the model says the target of an image, and whether there is one.
+
+    Where there is none, the strength is that of the surest image tried; 0 where nothing tried is an image.
+    """
+    surest = target.new_zeros(len(target), dtype=torch.float64)
+    best = torch.zeros_like(surest)
 
     def is_enough(strength: Tensor, rows: Tensor) -> Tensor:
-        probabilities = torch.softmax(way.model.logits(way.images(strength, rows)), 1)
+        probabilities, log_prob = way.model.probabilities_and_log_prob(way.images(strength, rows))
         of_target = probabilities.gather(1, target[rows, None])[:, 0]
+        of_target[~(log_prob >= least_log_prob[rows])] = -1.0  # not a number is no image either
+        surer = of_target > surest[rows]
+        surest[rows[surer]], best[rows[surer]] = of_target[surer], strength[surer]
         return (of_target >= confidence) & (probabilities.argmax(1) == target[rows])
 
-    low = target.new_zeros(len(target), dtype=torch.float64)
-    high = torch.ones_like(low)
+    low, high = torch.zeros_like(surest), torch.ones_like(surest)
     reached = torch.zeros_like(target, dtype=torch.bool)
     before = 0.0
-    for strength in (1.0, *FARTHER):
+    for strength in STRENGTHS:
         left = torch.nonzero(~reached)[:, 0]
         if not len(left):
             break
         hit = left[is_enough(high.new_full((len(left),), strength), left)]
         low[hit], high[hit], reached[hit] = before, strength, True
         before = strength
+    for strength in SHORTER:
+        left = torch.nonzero(~reached & (best == 0))[:, 0]
+        hit = left[is_enough(high.new_full((len(left),), strength), left)] if len(left) else left
+        high[hit], reached[hit] = strength, True
     rows = torch.nonzero(reached)[:, 0]
     for _ in range(N_BISECTIONS if len(rows) else 0):
         middle = (low[rows] + high[rows]) / 2
         enough = is_enough(middle, rows)
         high[rows[enough]], low[rows[~enough]] = middle[enough], middle[~enough]
-    return high, reached
+    return torch.where(reached, high, best), reached

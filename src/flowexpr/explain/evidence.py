@@ -78,6 +78,11 @@ class EvidenceModel:
         with torch.inference_mode():
             return torch.from_numpy(self.predictor.logits(x)).to(x.device)
 
+    def probabilities_and_log_prob(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the model says of x (n, ...), (n, n_classes), and log p(x) of it, (n,), nats; both float64."""
+        logits, log_prob = map(torch.from_numpy, self.predictor.logits_and_log_prob(x))
+        return torch.softmax(logits, 1).to(x.device), log_prob.to(x.device)
+
     def evidence(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """Return the evidence for class a against class b (n,), nats, without their priors; x gets a gradient."""
         z1 = self.model.encode(self.predictor.with_mirror(x))[0]

@@ -90,6 +90,11 @@ class ReferenceFaces:
         """
         with torch.inference_mode():
             prime = model.model.head(z1, y)[0].flatten(1)
+        if prime.shape[1] != self._prime.shape[1]:
+            raise ValueError(
+                f"the reference was encoded by a model with {self._prime.shape[1]} values in z'1, but this one has "
+                f"{prime.shape[1]}. Encode it anew: encode_reference(estimator, X, y, ids)."
+            )
         found = []
         for point, label, left_out in zip(prime, y.tolist(), exclude, strict=True):
             allowed = self.y == label

@@ -14,6 +14,8 @@ __all__ = ["ELSEWHERE", "REGIONS", "FaceFrame", "frame_of_average_face", "frames
 
 REGIONS = ("brows", "eyes", "nose", "mouth", "cheeks", "chin")
 ELSEWHERE = "elsewhere"
+LEAST_LENGTH = 0.05
+"""Of the way from the eyes to the mouth, as a share of the image's height; less is no face in pixels."""
 """Name of all other pixels: forehead, hair, ears, neck, background."""
 
 # In the face's frame, by |x|: (region, inner x, outer x, top y, bottom y); the first box that holds a pixel has it.
@@ -48,7 +50,7 @@ class FaceFrame(NamedTuple):
     down: NDArray[np.float64]
 
 
-def frames_of_landmarks(landmarks: ArrayLike, n: int) -> list[FaceFrame]:
+def frames_of_landmarks(landmarks: ArrayLike, n: int, shape: tuple[int, int]) -> list[FaceFrame]:
     """Return the frames of n faces from their landmarks.
 
     Parameters
@@ -58,6 +60,8 @@ def frames_of_landmarks(landmarks: ArrayLike, n: int) -> list[FaceFrame]:
         iBUG 300-W.
     n : int
         Number of faces.
+    shape : tuple (height, width)
+        Of the images, pixels.
 
     Returns
     -------
@@ -67,8 +71,9 @@ def frames_of_landmarks(landmarks: ArrayLike, n: int) -> list[FaceFrame]:
     Raises
     ------
     ValueError
-        If there are other points, or not one set a face.
+        If there are other points, not one set a face, or they lie on no face in the image.
     """
+    height, width = shape
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape not in ((n, 5, 2), (n, 68, 2)) or not np.isfinite(points).all():
         raise ValueError(
@@ -79,7 +84,18 @@ def frames_of_landmarks(landmarks: ArrayLike, n: int) -> list[FaceFrame]:
         eyes, mouth = points[:, :2].mean(1), points[:, 3:].mean(1)
     else:
         eyes, mouth = points[:, 36:48].mean(1), points[:, [48, 54]].mean(1)
-    return [FaceFrame(origin, to - origin) for origin, to in zip(eyes, mouth, strict=True)]
+    down = mouth - eyes
+    length = np.linalg.norm(down, axis=1)
+    within = ((eyes >= 0) & (eyes <= [width, height])).all(1)
+    wrong = np.flatnonzero(~within | (length < LEAST_LENGTH * height) | (length > height))
+    if len(wrong):
+        i = int(wrong[0])
+        raise ValueError(
+            f"landmarks[{i}] were expected to lie on a face in an image of {width} x {height} pixels, but its eyes are "
+            f"at {eyes[i].round(1).tolist()} and its mouth at {mouth[i].round(1).tolist()}. Pass x and y in pixels of "
+            "the image as it is explained."
+        )
+    return [FaceFrame(origin, way) for origin, way in zip(eyes, down, strict=True)]
 
 
 def frame_of_average_face(image: NDArray[np.floating]) -> FaceFrame:

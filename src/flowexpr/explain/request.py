@@ -42,15 +42,19 @@ def explain(
         confidence=confidence,
         n_neighbours=n_neighbours,
     )
-    if landmarks is not None and estimator.image_shape_ is None:
-        raise ValueError("landmarks were given, but the model was fitted on vectors. Pass landmarks=None.")
+    frames = None
+    if landmarks is not None:
+        if estimator.image_shape_ is None:
+            raise ValueError("landmarks were given, but the model was fitted on vectors. Pass landmarks=None.")
+        frames = frames_of_landmarks(landmarks, n, estimator.image_shape_[:2])
+    faces = _reference(estimator, reference)
     return explainer.explain(
         rows,
         against=None if against is None else estimator._class_indices(against, n),
         neutral=None if neutral is None else _neutral_rows(estimator, neutral, n),
-        frames=None if landmarks is None else frames_of_landmarks(landmarks, n),
-        reference=_reference(estimator, reference),
-        exclude=_excluded(exclude, n),
+        frames=frames,
+        reference=faces,
+        exclude=_excluded(exclude, faces, n),
         typicality=_typicality(estimator, X),
     )
 
@@ -98,20 +102,36 @@ def _reference(estimator: "FlowExpressionClassifier", reference: Any) -> Referen
     return encode_reference(estimator, *reference)
 
 
-def _excluded(exclude: Any, n: int) -> list[set[Any]]:
+def _excluded(exclude: Any, reference: ReferenceFaces | None, n: int) -> list[set[Any]]:
     """Return for every sample the ids that are left out."""
     if exclude is None:
         return [set()] * n
+    if reference is None or reference.ids is None:
+        raise ValueError("exclude was given, but no ids to find it among. Pass reference=(X, y, ids), or no exclude.")
     if isinstance(exclude, set | frozenset):
-        return [set(exclude)] * n
+        return _of_the_kind([set(exclude)] * n, reference.ids)
     if np.ndim(exclude) == 0:
-        return [{np.asarray(exclude).item()}] * n
+        return _of_the_kind([{np.asarray(exclude).item()}] * n, reference.ids)
     if len(exclude) != n:
         raise ValueError(
             f"exclude was expected to hold one id a sample ({n}), but holds {len(exclude)}. Pass the id of every "
             "sample, or a set of ids that are left out for all."
         )
-    return [{one} for one in np.asarray(exclude).tolist()]
+    if any(isinstance(one, set | frozenset) for one in exclude):
+        return _of_the_kind([set(one) for one in exclude], reference.ids)
+    return _of_the_kind([{one} for one in np.asarray(exclude).tolist()], reference.ids)
+
+
+def _of_the_kind(left_out: list[set[Any]], ids: NDArray[Any]) -> list[set[Any]]:
+    """Refuse ids of another type than the reference's, none of which would ever be found: "7" is not 7."""
+    kinds = {isinstance(one, str) for one in ids.tolist()}
+    strangers = [one for some in left_out for one in some if isinstance(one, str) not in kinds]
+    if strangers:
+        raise ValueError(
+            f"exclude={strangers[0]!r} is of another type than the ids of the reference, such as {ids[0]!r}. Pass ids "
+            "as they stand in the reference."
+        )
+    return left_out
 
 
 def _neutral_rows(estimator: "FlowExpressionClassifier", neutral: ArrayLike, n: int) -> NDArray[Any]:

@@ -60,9 +60,9 @@ class Explainer:
         confidence: float,
         n_neighbours: int,
     ) -> None:
-        if not 0 < confidence < 1:
+        if not isinstance(confidence, float | int) or not 0 < confidence < 1:
             raise ValueError(f"confidence={confidence!r} was expected to be a probability, above 0 and below 1.")
-        if not isinstance(n_neighbours, int) or n_neighbours < 1:
+        if not isinstance(n_neighbours, int | np.integer) or isinstance(n_neighbours, bool) or n_neighbours < 1:
             raise ValueError(f"n_neighbours={n_neighbours!r} was expected to be an integer of at least 1.")
         self.estimator = estimator
         self.model = EvidenceModel(estimator._predictor())
@@ -243,6 +243,7 @@ def _with_text(one: Explanation, typicality: float | None) -> Explanation:
         probability=float(one.probabilities.max()),
         calibrated=one.calibrated,
         regions=one.regions,
+        baseline_evidence=one.baseline_evidence,
         typicality=typicality,
         thing="sample" if one.image.ndim == 1 else "face",
     )

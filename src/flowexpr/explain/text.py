@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flowexpr.explain.regions import ELSEWHERE
-
 __all__ = ["describe"]
 
 NEAR_TIE = 0.2
@@ -22,10 +20,11 @@ def describe(
     probability: float,
     calibrated: bool,
     regions: Mapping[Any, float] | None,
+    baseline_evidence: float | None,
     typicality: float | None,
     thing: str = "face",
 ) -> str:
-    """Return the sentence.
+    r"""Return the sentence.
 
     Parameters
     ----------
@@ -38,7 +37,9 @@ def describe(
     calibrated : bool
         Whether that was calibrated on held-out data.
     regions : mapping of str to float or None
-        Nats by region (or feature); None where no map was made.
+        Nats by region (or feature), `evidence` - `baseline_evidence` together; None where no map was made.
+    baseline_evidence : float or None
+        Evidence of the neutral version of the sample, nats; None where no map was made.
     typicality : float or None
         Share of training samples that are less typical, 0 to 1; None where it is not known.
     thing : str, default="face"
@@ -53,16 +54,22 @@ def describe(
     --------
     >>> from flowexpr.explain.text import describe
     >>> regions = {"mouth": 6.0, "eyes": 2.0, "nose": -0.5}
-    >>> describe("fear", "anger", 9.4, probability=0.93, calibrated=True, regions=regions, typicality=None)
-    'fear rather than anger by 9.4 nats (93 %, calibrated): mouth 75 %, eyes 25 %; against it: nose 0.5 nats.'
+    >>> known = {"probability": 0.93, "calibrated": True, "typicality": None}
+    >>> text = describe("fear", "anger", 9.4, regions=regions, baseline_evidence=1.9, **known)
+    >>> print(text.replace(": mouth", ":\nmouth"))
+    fear rather than anger by 9.4 nats (93 %, calibrated), 7.5 nats more than a neutral version of this face:
+    mouth 75 %, eyes 25 %; against it: nose 0.5 nats.
     """
     if evidence < 0:
         label, against, evidence = against, label, -evidence
         regions = None if regions is None else {name: -nats for name, nats in regions.items()}
+        baseline_evidence = None if baseline_evidence is None else -baseline_evidence
     kind = "calibrated" if calibrated else "not calibrated"
     lead = f"{evidence:.1f} nats" if evidence >= NEAR_TIE else f"{evidence:.2f} nats, a near tie"
     text = f"{label} rather than {against} by {lead} ({_percent(probability)}, {kind})"
-    if regions is not None:
+    if regions is not None and baseline_evidence is not None:
+        gain = evidence - baseline_evidence
+        text += f", {abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than a neutral version of this {thing}"
         text += _where(regions)
     if typicality is not None:
         percentile = f"percentile {100 * typicality:.0f}"
@@ -71,11 +78,11 @@ def describe(
 
 
 def _where(regions: Mapping[Any, float]) -> str:
-    """Return shares of the evidence for, and the nats against."""
+    """Return the shares of what speaks for it, and the nats against."""
     ranked = sorted(regions.items(), key=lambda item: -item[1])
     total = sum(nats for _, nats in ranked if nats > 0)
     for_it = [f"{name} {_percent(nats / total)}" for name, nats in ranked if nats > LEAST_SHARE * total and total > 0]
-    against = [f"{name} {-nats:.1f} nats" for name, nats in reversed(ranked) if nats <= -0.05 and name != ELSEWHERE]
+    against = [f"{name} {-nats:.1f} nats" for name, nats in reversed(ranked) if nats <= -0.05]
     text = f": {', '.join(for_it)}" if for_it else ""
     return text + (f"; against it: {', '.join(against)}" if against else "")
 
