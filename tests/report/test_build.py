@@ -114,6 +114,20 @@ def test_explanations_are_those_of_the_model(page, evaluated, flow):
         assert f" by {one.text.split(' by ')[1].split(' nats')[0]} nats" in told
 
 
+def test_explanations_are_of_the_decisions_of_a_model_from_elsewhere(evaluated, flow, tmp_path):
+    X, _, result = evaluated
+    copy = EvaluationResult.from_json(result.to_json())
+    page = report.build(copy, flow, tmp_path / "r.html", X=X).read_text("utf-8")
+    told = page.split('<section id="explanations"')[1].split("</section>")[0]
+    assert "may have been trained on these images" in told
+    for row, tag in re.findall(r"<h3>(\d+): .*?<span class=\"tag(?: bad)?\">(\w+)</span>", told):
+        pooled = result.predictions["flow", "subject"]
+        truth = pooled.y_true[pooled.index == int(row)][0]
+        assert (flow.predict(X[[int(row)]])[0] == truth) == (tag == "right")
+    said = [float(share) for share in re.findall(r"\(([\d.]+) %, not calibrated\)", told)]
+    assert len(said) == 6
+
+
 def test_people_new_to_the_model_are_marked(page, evaluated, flow, tmp_path):
     X, _, result = evaluated
     unseen = int(np.sum(result.predictions["flow", "subject"].fold == 0))

@@ -53,7 +53,7 @@ def card_section(material: Material) -> Section:
             "kind": type(material.model).__name__ if material.model is not None else None,
             "facts": _facts(material.model),
             "parameters": _changed_parameters(material.model),
-            "labels": labels,
+            "labels": [str(label) for label in getattr(material.model, "classes_", material.result.classes)],
             "accuracy": float(np.mean(pooled.y_true == pooled.y_pred)),
             "worst": (labels[worst], float(recalls[worst])),
             "best": (labels[best], float(recalls[best])),
