@@ -106,6 +106,14 @@ def test_clip_names_need_to_be_unique_only_within_a_subject(people):
     assert result.settings["n_clips"] == 20
 
 
+def test_a_recording_of_two_people_leaks(people):
+    X, y, subject, _ = people
+    recording = np.array([f"r{who}_{i % 2}" for i, who in enumerate(subject)], dtype=object)
+    recording[np.flatnonzero(subject == subject[0])[0]] = recording[np.flatnonzero(subject != subject[0])[0]]
+    with pytest.raises(LeakageError, match=r"1 clip\(s\) stand on both sides of fold \d"):
+        evaluate({"m": DummyClassifier()}, X, y, subject=subject, clip=recording.astype(str), protocols=("subject",))
+
+
 def test_a_leaking_split_is_an_error(people, monkeypatch):
     class Leaking(GroupKFold):
         def split(self, X, y=None, groups=None):
@@ -232,7 +240,10 @@ def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"estimators": {}}, "estimators is empty"),
+        ({"estimators": {}}, "estimators was expected to be a dict of names to unfitted classifiers"),
+        ({"estimators": [DummyClassifier()]}, "estimators was expected to be a dict of names"),
+        ({"subject": [None, *range(119)]}, "subject= was expected to name one subject an image, but 1 of 120"),
+        ({"subject": [np.nan, *range(119)]}, "subject= was expected to name one subject an image"),
         ({"estimators": {"svc": LinearSVC()}}, r"estimators\['svc'\] has no predict_proba"),
         ({"subject": None, "protocols": ("subject",)}, "The protocol 'subject' needs subject="),
         ({"subject": None, "protocols": ("loso",)}, "The protocol 'loso' needs subject="),
@@ -240,7 +251,9 @@ def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
         ({"protocols": ("people",)}, r"protocols should be a sequence of \['clip', 'loso', 'random', 'subject'\]"),
         ({"protocols": "random"}, "protocols should be a sequence of"),
         ({"n_splits": 11}, "n_splits=11 needs at least as many subjects, but there are 10. Use n_splits=10"),
-        ({"max_folds": 0}, "max_folds should be at least 1 or None, but is 0"),
+        ({"max_folds": 0}, "max_folds should be an integer of at least 1 or None, but is 0"),
+        ({"max_folds": 1.5}, "max_folds should be an integer of at least 1 or None, but is 1.5"),
+        ({"random_state": None}, "random_state should be an integer, for identical folds, but is None"),
         ({"subject": ["S0"]}, "inconsistent numbers of samples"),
     ],
 )
@@ -250,6 +263,21 @@ def test_wrong_requests_fail_before_any_training(people, recorder, changes, mess
     with pytest.raises(ValueError, match=message):
         evaluate(request.pop("estimators"), X, y, **request)
     assert Recorder.fits == []
+
+
+def test_numbers_of_numpy_and_dates_can_be_written(people):
+    X, y, subject, _ = people
+    born = np.datetime64("1990-01-01") + np.unique(subject, return_inverse=True)[1]
+    result = evaluate(
+        {"m": DummyClassifier()},
+        X,
+        y,
+        subject=born,
+        protocols=("subject",),
+        random_state=np.int64(3),
+        max_folds=np.int64(1),
+    )
+    assert EvaluationResult.from_json(result.to_json()).settings["random_state"] == 3
 
 
 def test_result_is_of_the_public_class(people):

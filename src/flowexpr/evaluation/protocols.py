@@ -20,20 +20,44 @@ GROUPED_BY = {"clip": "clip", "subject": "subject", "loso": "subject"}
 """What a protocol keeps on one side of a split."""
 
 
+MOSTLY = 0.9
+"""Share of the clips' names that belong to one person each, from which on names are those of recordings."""
+
+
 class LeakageError(ValueError):
     """A subject or clip stands on both sides of a split that promises otherwise."""
 
 
 def group_codes(subject: ArrayLike | None, clip: ArrayLike | None) -> dict[str, np.ndarray]:
-    """Subjects and clips as integers; clip 1 of two people is two clips."""
+    """Subjects and clips as integers; clip 1 of two people is two clips.
+
+    Unless nearly every clip's name belongs to one person: then names are of recordings, and one that two people share
+    is one recording of both.
+    """
     codes = {}
     if subject is not None:
-        codes["subject"] = np.unique(np.asarray(subject), return_inverse=True)[1]
+        codes["subject"] = _codes("subject", subject)
     if clip is not None:
-        names, inverse = np.unique(np.asarray(clip), return_inverse=True)
-        pairs = inverse + codes.get("subject", np.zeros_like(inverse)) * len(names)
-        codes["clip"] = np.unique(pairs, return_inverse=True)[1]
+        codes["clip"] = _codes("clip", clip)
+        if subject is not None:
+            pairs = np.unique(np.stack([codes["clip"], codes["subject"]]), axis=1)
+            n_people = np.bincount(pairs[0])
+            if np.mean(n_people == 1) < MOSTLY:
+                both = codes["clip"] + codes["subject"] * len(n_people)
+                codes["clip"] = np.unique(both, return_inverse=True)[1]
     return codes
+
+
+def _codes(kind: str, names: ArrayLike) -> np.ndarray:
+    """Return the names as integers; each has to be known."""
+    given = np.asarray(names)
+    missing = [i for i, name in enumerate(given.tolist()) if name is None or name != name]
+    if missing:
+        raise ValueError(
+            f"{kind}= was expected to name one {kind} an image, but {len(missing)} of {len(given)} names are missing, "
+            f"such as that of row {missing[0]}. Fill them in, or leave those images out."
+        )
+    return np.unique(given, return_inverse=True)[1]
 
 
 def possible_protocols(groups: Container[str]) -> list[str]:

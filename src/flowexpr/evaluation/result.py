@@ -309,7 +309,7 @@ class EvaluationResult:
         if predictions:
             content["predictions"] = [_predictions_to_json(key, pooled) for key, pooled in self.predictions.items()]
         # A line for every key: to be looked at, and without a line for every probability.
-        lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
+        lines = [f"  {json.dumps(key)}: {json.dumps(value, default=str)}" for key, value in content.items()]
         text = "{\n" + ",\n".join(lines) + "\n}"
         if path is not None:
             write_atomically(path, (text + "\n").encode())
@@ -334,8 +334,8 @@ class EvaluationResult:
         ValueError
             If it is something else, or was written without predictions.
         """
-        text = str(source) if str(source).lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
         try:
+            text = str(source) if str(source).lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
             content = json.loads(text)
             named = {(each["estimator"], each["protocol"]): each for each in content["predictions"]}
             return cls(

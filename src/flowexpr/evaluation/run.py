@@ -111,7 +111,7 @@ def evaluate(
     groups = group_codes(subject, clip)
     if protocols is None:
         protocols = possible_protocols(groups)
-    _check_request(estimators, protocols, groups, n_splits, max_folds)
+    _check_request(estimators, protocols, groups, n_splits, max_folds, random_state)
     classes = np.unique(y)
     if len(classes) < 2:
         raise ValueError(f"at least two classes were expected, but y has {classes.tolist()} only.")
@@ -124,8 +124,8 @@ def evaluate(
         settings={
             "protocols": list(protocols),
             "n_splits": int(n_splits),
-            "random_state": random_state,
-            "max_folds": max_folds,
+            "random_state": int(random_state),
+            "max_folds": None if max_folds is None else int(max_folds),
             "estimators": {name: repr(estimator) for name, estimator in estimators.items()},
             "n_samples": len(X),
             "sample_shape": list(X.shape[1:]),
@@ -241,17 +241,22 @@ def _check_request(
     groups: dict[str, np.ndarray],
     n_splits: int,
     max_folds: int | None,
+    random_state: int,
 ) -> None:
-    if not estimators:
-        raise ValueError("estimators is empty. Pass a dict of names to unfitted classifiers.")
+    if not isinstance(estimators, Mapping) or not estimators:
+        raise ValueError(
+            f"estimators was expected to be a dict of names to unfitted classifiers, but is {estimators!r}."
+        )
     for name, estimator in estimators.items():
         if not hasattr(estimator, "predict_proba"):
             raise ValueError(
                 f"estimators[{name!r}] has no predict_proba, which the log loss needs. Wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV."
             )
-    if max_folds is not None and max_folds < 1:
-        raise ValueError(f"max_folds should be at least 1 or None, but is {max_folds}.")
+    if max_folds is not None and (not isinstance(max_folds, Integral) or max_folds < 1):
+        raise ValueError(f"max_folds should be an integer of at least 1 or None, but is {max_folds!r}.")
+    if not isinstance(random_state, Integral):
+        raise ValueError(f"random_state should be an integer, for identical folds, but is {random_state!r}.")
     if isinstance(protocols, str) or not protocols or not set(protocols) <= set(PROTOCOLS):
         raise ValueError(f"protocols should be a sequence of {sorted(PROTOCOLS)}, but is {protocols!r}.")
     if not isinstance(n_splits, Integral) or n_splits < 2:
