@@ -25,7 +25,8 @@ def explained(fitted_images, colour_images):
 def test_figure_holds_all_that_was_explained(explained):
     display = draw(explained)
     assert list(display.axes_) == ["face", "map", "regions", "classes", "counterfactual", "neighbours"]
-    assert display.figure_.get_suptitle().replace("\n", " ") == explained.text
+    written = [text.get_text() for ax in display.figure_.axes for text in ax.texts]
+    assert explained.text in [text.replace("\n", " ").replace("\u00a0", " ") for text in written]
     bars = [patch.get_width() for patch in display.axes_["regions"].patches]
     np.testing.assert_allclose(bars, list(explained.regions.values()))
     under = [label.get_text() for label in display.axes_["counterfactual"].get_xticklabels()]

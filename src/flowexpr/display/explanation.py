@@ -27,6 +27,8 @@ MOST_BARS = 12
 
 TEXT_WIDTH = 150
 """Letters in a line of the sentence."""
+LINE = 0.08
+"""Height of such a line, as a share of a row of panels."""
 
 
 class ExplanationDisplay:
@@ -135,9 +137,11 @@ class ExplanationDisplay:
         if one.neighbours is not None and is_image:
             below["neighbours"] = 1.3
         rows = [list(row.items()) for row in (above, below) if row]
-        strips = panels(
-            caller, ax, (len(rows), 1), (12.5, 2.9 * len(rows) + 0.6), height_ratios=[1.0, 0.95][: len(rows)]
-        )
+        text = textwrap.fill(one.text.replace(" %", "\u00a0%"), TEXT_WIDTH)
+        heights = [LINE * (1 + text.count("\n")), *[1.0, 0.95][: len(rows)]]
+        head, *strips = panels(caller, ax, (len(heights), 1), (12.5, 2.9 * sum(heights) + 0.4), height_ratios=heights)
+        head.set_axis_off()
+        head.text(0, 1, text, va="top", transform=head.transAxes)
         self.axes_ = {
             name: panel
             for strip, row in zip(strips, rows, strict=True)
@@ -148,8 +152,7 @@ class ExplanationDisplay:
         for name, panel in self.axes_.items():
             getattr(self, f"_draw_{name}")(panel)
         self.ax_ = next(iter(self.axes_.values()))
-        self.figure_ = self.ax_.figure
-        self.figure_.suptitle(textwrap.fill(one.text, TEXT_WIDTH), fontsize="medium", x=0.01, ha="left")
+        self.figure_ = self.ax_.figure.figure  # of a subfigure, the whole
         return self
 
     def _draw_face(self, ax: Axes) -> None:
@@ -166,7 +169,8 @@ class ExplanationDisplay:
 
     def _draw_regions(self, ax: Axes) -> None:
         one, regions = self.explanation, dict(self.explanation.regions or {})
-        title = f"where {one.evidence - (one.baseline_evidence or 0):.1f} nats more come from"
+        gain = one.evidence - (one.baseline_evidence or 0)
+        title = f"{abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than the neutral version"
         _bars(ax, regions, [FOR if nats > 0 else AGAINST for nats in regions.values()], "nats", title)
 
     def _draw_features(self, ax: Axes) -> None:

@@ -170,7 +170,7 @@ class FacesDisplay:
         n_columns = max(len(row) for row in self.rows.values())
         size = (0.95 * n_columns + 1.2, 0.95 * len(self.rows) + 0.4)
         self.ax_ = panels("FacesDisplay.plot", ax, (1, 1), size)[0]
-        self.figure_ = self.ax_.figure
+        self.figure_ = self.ax_.figure.figure  # of a subfigure, the whole
         draw_grid(self.ax_, list(self.rows.values()), list(self.rows), self.column_names)
         return self
 

@@ -203,7 +203,7 @@ class MorphDisplay:
         columns = [np.asarray(self.start), *(np.asarray(faces) for faces in self.morphs.values())]
         size = (1.1 * len(columns) + 1.0, 1.1 * len(self.start) + 0.4)
         self.ax_ = panels("MorphDisplay.plot", ax, (1, 1), size)[0]
-        self.figure_ = self.ax_.figure
+        self.figure_ = self.ax_.figure.figure  # of a subfigure, the whole
         names = [""] * len(self.start) if self.names is None else self.names
         draw_grid(self.ax_, list(np.stack(columns, axis=1)), names, [self.start_name, *self.morphs])
         return self

@@ -197,7 +197,7 @@ class ReliabilityDisplay:
         self.bins_ = reliability_bins(self.y_proba, self.y_index, self.n_bins)
         self.calibration_error_ = expected_calibration_error(self.y_proba, self.y_index, self.n_bins)
         self.ax_ = panels("ReliabilityDisplay.plot", ax, (2, 1), (5.2, 6.4), height_ratios=[3, 1])
-        self.figure_ = self.ax_[0].figure
+        self.figure_ = self.ax_[0].figure.figure  # of a subfigure, the whole
         diagram, histogram = self.ax_
         n_drawn = len(diagram.containers)
         colour = COLOURS[n_drawn % len(COLOURS)]

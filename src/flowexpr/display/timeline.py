@@ -93,7 +93,7 @@ class TimelineDisplay:
             Itself.
         """
         self.ax_ = panels("TimelineDisplay", ax, (1, 1), (9.0, 3.0)).ravel()[0]
-        self.figure_ = self.ax_.figure
+        self.figure_ = self.ax_.figure.figure  # of a subfigure, the whole
         gaps = np.isnan(self.probabilities).any(1)
         lower = np.zeros(len(self.time))
         for label, colour, share in zip(self.labels, _colours(len(self.labels)), self.probabilities.T, strict=True):

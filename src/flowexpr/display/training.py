@@ -120,7 +120,7 @@ class TrainingDisplay:
             raise ValueError("history is empty, so there is nothing to draw. Fit for at least one epoch.")
         keys = [key for key in PANELS if key != "learning_rate" or self.learning_rate]
         self.ax_ = panels("TrainingDisplay.plot", ax, (len(keys), 1), (6.4, 1.9 * len(keys)))
-        self.figure_ = self.ax_[0].figure
+        self.figure_ = self.ax_[0].figure.figure  # of a subfigure, the whole
         epochs = self._column("epoch")
         for panel, key in zip(self.ax_, keys, strict=True):
             self._draw(panel, epochs, key)
