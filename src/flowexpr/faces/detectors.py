@@ -31,7 +31,7 @@ WINDOW = 24
 MOST_ENLARGED = 4.0
 NEIGHBOURS = 4
 """Overlapping hits that make a face."""
-LEAST_LIKE, LEAST_LIKE_TILTED, LEAST_LIKE_SMALL = 0.42, 0.45, 0.6
+LEAST_LIKE, LEAST_LIKE_TILTED, LEAST_LIKE_SMALL = 0.42, 0.45, 0.64
 """Smallest correlation with the average face that makes a hit of the cascade a face: in the picture as it comes, in a
 turned copy, and of a small one. There are more places for small ones, and so more to be wrong in."""
 SMALL_SHARE = 0.18
