@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flowexpr.cli import main
 from flowexpr.datasets import load_faces
@@ -74,3 +75,55 @@ def test_fixes_of_nothing_known_are_told(recordings, tmp_path, capsys):
     (tmp_path / "fix.csv").write_text("source,frame,drop,new_box,new_label\nc.mp4,0,x,,\n")
     assert main([*arguments(recordings, tmp_path / "set"), "--fixes", str(tmp_path / "fix.csv")]) == 2
     assert "fixes were expected to be of the inputs" in capsys.readouterr().err
+
+
+def sources(tmp_path):
+    with open(tmp_path / "set" / "manifest.csv", newline="") as file:
+        return [row["source"] for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Return a folder with two drawn faces, each in the folder of its label."""
+    folder = tmp_path / "in"
+    for number, label in enumerate(("anger", "happy"), start=1):
+        (folder / label).mkdir(parents=True)
+        Image.new("L", (64, 64), 90).save(folder / label / f"S01{number}_001_00000001.png")
+    return folder
+
+
+def test_output_inside_the_input_is_no_input(photographs, tmp_path):
+    command = ["prepare", str(tmp_path), "-o", str(tmp_path / "set"), "--detector", "none"]
+    assert main(command) == main(command) == 0
+    assert len(sources(tmp_path)) == 2
+
+
+def test_input_inside_the_output_is_refused(photographs, capsys):
+    assert main(["prepare", str(photographs / "anger"), "-o", str(photographs)]) == 2
+    assert "lies in the data set" in capsys.readouterr().err
+
+
+def test_doubled_input_is_taken_once(photographs, tmp_path):
+    doubled = [str(photographs), str(photographs / "anger"), str(photographs / "anger" / "S011_001_00000001.png")]
+    assert main(["prepare", *doubled, "-o", str(tmp_path / "set"), "--detector", "none"]) == 0
+    assert len(sources(tmp_path)) == 2
+
+
+def test_layout_of_a_manifest_is_refused_by_those_there_are(photographs, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["prepare", str(photographs), "-o", str(tmp_path / "set"), "--layout", "manifest"])
+    assert "invalid choice: 'manifest' (choose from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", ["ck+48", "folder"])
+def test_layout_reads_the_folders_of_single_files(photographs, tmp_path, monkeypatch, layout):
+    monkeypatch.chdir(photographs / "anger")
+    files = ["S011_001_00000001.png", "../happy/S012_001_00000001.png"]
+    assert main(["prepare", *files, "-o", str(tmp_path / "set"), "--layout", layout, "--detector", "none"]) == 0
+    faces = load_faces(tmp_path / "set")
+    assert faces.target_names[faces.target].tolist() == ["anger", "happy"]
+
+
+def test_layout_of_folders_keeps_videos(recordings, tmp_path):
+    assert main([*arguments(recordings, tmp_path / "set"), "--layout", "folder", "--detector", "none"]) == 0
+    assert len(load_faces(tmp_path / "set").images) == 10

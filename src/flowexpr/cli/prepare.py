@@ -1,6 +1,7 @@
 """``flowexpr prepare``: from recordings and photographs to a data set of face crops."""
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import Any
 
 from flowexpr.cli.options import command_parser, peak_memory
 from flowexpr.datasets._entries import describe_files
+from flowexpr.datasets._layouts import LAYOUTS
 from flowexpr.faces import Source, prepare_faces, read_boxes, read_fixes, read_segments
 from flowexpr.faces.manifest import OK, Row
 from flowexpr.faces.preparation import MARGIN
@@ -42,7 +44,11 @@ def add_parser(commands: Any) -> None:
     what.add_argument("--segments", metavar="CSV", help="who showed what when, in which video")
     what.add_argument("--unit", choices=["seconds", "frames"], default="seconds", help="of segments; default seconds")
     what.add_argument("--rate", type=float, metavar="FPS", help="frames a second to take of a video; default all")
-    what.add_argument("--layout", metavar="NAME", help="how image files are named: ck+48, jaffe, kdef or folder")
+    what.add_argument(
+        "--layout",
+        choices=[*LAYOUTS, "folder"],
+        help="how image files are named; default folder for those found in a folder, where there are no segments",
+    )
     for name, meaning in (("label", "the expression"), ("subject", "who is seen"), ("clip", "the recording")):
         what.add_argument(f"--{name}", metavar="REGEX", help=f"{meaning}, from the file name (first group)")
     how = parser.add_argument_group("how faces are found and cut out")
@@ -94,18 +100,31 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:
-    """Return all files of the inputs, folders searched, with what the layout or the patterns say of them."""
+    """Return all files of the inputs, each once, with what the layout or the patterns say of them.
+
+    Folders are searched, but for the data set that is written.
+    """
     patterns = {name: getattr(options, name) for name in ("label", "subject", "clip")}
-    suffixes = IMAGE_SUFFIXES if options.layout else IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    sources = []
+    output = Path(options.output)
+    sources: dict[Path, Source] = {}
     for given in map(Path, options.inputs):
-        paths = find_files(given, suffixes) if given.is_dir() else [given]
-        base = given if given.is_dir() else given.parent
-        entries = describe_files(paths, base, patterns, options.layout)
-        sources += [Source(str(entry.path), entry.label, entry.subject or "", entry.clip or "") for entry in entries]
+        if given.resolve().is_relative_to(output.resolve()):
+            raise ValueError(
+                f"INPUT {given} was expected to be recordings or photographs, but lies in the data set {output} that "
+                "is written. Pass what the data set is made of."
+            )
+        folder = given.is_dir()
+        paths = find_files(given, IMAGE_SUFFIXES | VIDEO_SUFFIXES, output) if folder else [given]
+        # A file's own folder may say its label.
+        base = given.absolute() if folder else given.absolute().parent.parent
+        layout = options.layout or ("folder" if folder and not options.segments else None)
+        absolute = [path.absolute() for path in paths]
+        for path, entry in zip(paths, describe_files(absolute, base, patterns, layout), strict=True):
+            source = Source(str(path), entry.label, entry.subject or "", entry.clip or "")
+            sources.setdefault(Path(os.path.normpath(entry.path)), source)
         if not paths:
-            sources.append(Source(str(given)))  # its row says that it is a folder without images
-    return sources
+            sources[given] = Source(str(given))  # its row says that it is a folder without images
+    return list(sources.values())
 
 
 def _summary(rows: list[Row]) -> str:

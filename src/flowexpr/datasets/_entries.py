@@ -101,7 +101,7 @@ def _of_folder(root: Path, patterns: dict[str, re.Pattern[str]], layout: str | L
 def describe_files(
     paths: list[Path], base: Path, patterns: dict[str, str | None], layout: str | Layout | None
 ) -> list[Entry]:
-    """Return what is known of files that need no label yet: by a layout, patterns, or the folders of images.
+    """Return what is known of files that need no label yet: by patterns and, where there is one, by a layout.
 
     Parameters
     ----------
@@ -110,10 +110,13 @@ def describe_files(
     base : Path
         Where folders' names begin to be labels.
     patterns, layout
-        As in `find_entries`; with a layout all files must have its names.
+        As in `find_entries`, but that without a layout folders tell no labels. All files must have a layout's names;
+        "folder" tells the labels of images only.
     """
     compiled = {name: _compiled(name, text) for name, text in patterns.items() if text is not None}
-    if layout is None or layout == "folder":
+    if layout is None:
+        rows = [{} for _ in paths]
+    elif layout == "folder":
         rows = [{"label": "" if path.parent == base or is_video(path) else path.parent.name} for path in paths]
     else:
         rows = _named(paths, base, layout)

@@ -39,14 +39,16 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     return find_files(folder, IMAGE_SUFFIXES)
 
 
-def find_files(folder: str | os.PathLike[str], suffixes: set[str]) -> list[Path]:
+def find_files(folder: str | os.PathLike[str], suffixes: set[str], without: Path | None = None) -> list[Path]:
     """Return the files in a folder and its sub-folders that have one of the suffixes, sorted by path, none hidden.
 
-    A folder that may not be read is in the list itself, so that whoever reads the files is told of it.
+    A folder that may not be read is in the list itself, so that whoever reads the files is told of it. The sub-folder
+    `without` is left out.
     """
+    left_out = without and without.resolve()
     found: list[Path] = []
     for root, folders, files in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and Path(root, name).resolve() != left_out]
         wanted = (name for name in files if os.path.splitext(name)[1].lower() in suffixes)
         found.extend(Path(root, name) for name in wanted if not name.startswith("."))
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
