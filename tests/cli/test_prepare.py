@@ -127,3 +127,23 @@ def test_layout_reads_the_folders_of_single_files(photographs, tmp_path, monkeyp
 def test_layout_of_folders_keeps_videos(recordings, tmp_path):
     assert main([*arguments(recordings, tmp_path / "set"), "--layout", "folder", "--detector", "none"]) == 0
     assert len(load_faces(tmp_path / "set").images) == 10
+
+
+def test_photographs_that_no_segment_names_get_a_row(recordings, photographs, tmp_path):
+    command = arguments(recordings, tmp_path / "set")
+    assert main([*command[:2], str(photographs), *command[2:], "--detector", "none"]) == 0
+    faces = load_faces(tmp_path / "set")
+    assert len(faces.images) == 10
+    reasons = dict(faces.skipped)
+    assert reasons[str(photographs / "anger" / "S011_001_00000001.png")] == "no segment names it, and it has no label"
+
+
+def test_subject_of_the_name_fills_gaps_of_the_segments(recordings, tmp_path, capsys):
+    (tmp_path / "s.csv").write_text("video,start,end,label,subject\na.mp4,0,0.2,joy,A\na.mp4,1,1.2,anger,\n")
+    command = ["prepare", str(recordings), "--segments", str(tmp_path / "s.csv"), "-o", str(tmp_path / "set")]
+    assert main(command) == 2
+    assert "subject was expected for all that is labelled or for none" in (told := capsys.readouterr().err)
+    assert "1 of 2 have none: a.mp4 from 1 to 1.2" in told
+    assert not (tmp_path / "set").exists()
+    assert main([*command, "--subject", r"^(\w)\.", "--detector", "none"]) == 0
+    assert load_faces(tmp_path / "set").subject.tolist() == ["A", "A", "a", "a"]

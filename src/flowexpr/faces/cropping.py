@@ -114,7 +114,7 @@ class Cropper:
 
     def _row(self, source: Source, segments: list[Segment] | None, number: int) -> Row:
         told = source if segments is None else segments[number]
-        return Row(label=told.label, subject=told.subject, clip=told.clip)
+        return Row(label=told.label, subject=told.subject or source.subject, clip=told.clip)
 
     def _tracked(self, name: str, frames: Iterator[VideoFrame]) -> Iterator[TrackedFrame]:
         if self.boxes is None:

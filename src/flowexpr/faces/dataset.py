@@ -78,7 +78,8 @@ def prepare_faces(
         Folder to write: new, empty, or one that an earlier run wrote. ``load_faces(output)`` reads it.
     segments : sequence of Segment, default=None
         Stretches of the videos that are wanted, with their labels; None takes all frames. A video is named by its
-        path or its file name.
+        path or its file name. A segment without a subject has its source's. Beside segments, an image without a
+        label has a row, but no crop.
     in_frames : bool, default=False
         Whether segments begin and end at frames' numbers, from 0, instead of seconds from the first frame. The end
         itself is not included.
@@ -110,7 +111,8 @@ def prepare_faces(
     Raises
     ------
     ValueError
-        If a parameter is not what it must be, or the folder holds other things.
+        If a parameter is not what it must be, subjects are known of some segments only, or the folder holds other
+        things.
     OSError
         If the folder cannot be written, as when the disk is full; what was finished is kept.
     """
@@ -163,12 +165,17 @@ def _check(size: Any, margin: float, person: str, rate: float | None, workers: i
 def _units(
     files: list[Source], segments: Sequence[Segment] | None, settings: dict[str, Any], cropper: Cropper
 ) -> tuple[list[_Unit], list[Row]]:
-    """Cut the work into units; segments of videos that are not there become rows."""
+    """Cut the work into units; segments without their video, and images without a label beside them, become rows."""
     plan: list[tuple[list[Source], list[Segment] | None]] = []
     rest = list(segments or [])
     _check_segments(rest, files)
+    unnamed: list[Source] = []
     for source in files:
         if not is_video(source.path):
+            label = source.label or cropper.fixes.get((name_of(source.path), None), Fix()).label
+            if segments is not None and not label and not os.path.isdir(source.path):
+                unnamed.append(source)
+                continue
             last = plan[-1][0] if plan else []
             if last and not is_video(last[0].path) and len(last) < IMAGES_OF_A_UNIT:
                 last.append(source)
@@ -180,6 +187,8 @@ def _units(
             own = [segment for segment in rest if _names(segment.video, source.path)]
             rest = [segment for segment in rest if segment not in own]
             plan.append(([source], own))
+    if segments is not None:
+        _check_known(plan)
     if cropper.fixes:
         _check_fixes(cropper.fixes, files)
     units = [
@@ -189,6 +198,10 @@ def _units(
     unmatched = [
         Row(label=s.label, subject=s.subject, clip=s.clip, source=s.video, status="no such video among the inputs")
         for s in rest
+    ]
+    unmatched += [
+        Row(subject=s.subject, clip=s.clip, source=name_of(s.path), status="no segment names it, and it has no label")
+        for s in unnamed
     ]
     return units, unmatched
 
@@ -207,6 +220,26 @@ def _check_segments(segments: list[Segment], files: list[Source]) -> None:
             raise ValueError(
                 f"segments name the video {video}, which was expected to be one of the inputs, but may be any of "
                 f"{', '.join(named[:5])}. Write as much of its path as tells them apart."
+            )
+
+
+def _check_known(plan: list[tuple[list[Source], list[Segment] | None]]) -> None:
+    """Refuse subjects or clips that are known of some crops only: no data set could be read of them."""
+    known: list[tuple[str, dict[str, str]]] = []
+    for sources, own in plan:
+        if own is None:
+            files = [source for source in sources if not os.path.isdir(source.path)]
+            known += [(name_of(source.path), {"subject": source.subject, "clip": source.clip}) for source in files]
+        for s in own or []:
+            of_segment = {"subject": s.subject or sources[0].subject, "clip": s.clip}
+            known.append((f"{s.video} from {s.start:g} to {s.end:g}", of_segment))
+    for kind in ("subject", "clip"):
+        missing = [name for name, told in known if not told[kind]]
+        if 0 < len(missing) < len(known):
+            raise ValueError(
+                f"{kind} was expected for all that is labelled or for none, but {len(missing)} of {len(known)} have "
+                f"none: {', '.join(missing[:5])}. Fill in the table of segments, or pass {kind} for the files "
+                f"(--{kind})."
             )
 
 
