@@ -7,7 +7,8 @@ beside its place, flushed to disk and renamed, so that a reader sees the old fil
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from torch import Tensor
 
 from flowexpr.exceptions import ModelFileError
 
-__all__ = ["read_tensors", "write_atomically", "write_tensors"]
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["locked", "read_tensors", "write_atomically", "write_tensors"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -49,6 +55,38 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a folder to one writer; the lock goes with the process that holds it, however that ends.
+
+    Parameters
+    ----------
+    folder : path-like
+        Must exist. Where the system knows no such locks (Windows, some network drives), it is not locked.
+
+    Raises
+    ------
+    BlockingIOError
+        If another writer holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"another run is at work in {folder}. Wait until it is done, or pass another folder."
+            ) from error
+        except OSError:
+            pass  # a network drive that has no locks
+        yield
+    finally:
+        os.close(held)
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], description: Any) -> None:

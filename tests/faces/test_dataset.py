@@ -70,22 +70,22 @@ def test_killed_run_goes_on_to_the_same_result(photographs, portrait_video, tmp_
     sources = [str(photographs / "good.png"), str(portrait_video), str(photographs / "good.jpg")]
     segments = SEGMENTS[:2]
     prepare_faces(sources, tmp_path / "whole", segments=segments)
-    do, done = dataset._do, []
+    keep, kept = dataset._keep, []
 
     def killed(unit, *rest):
-        if done:
+        if kept:
             (tmp_path / "killed" / "faces" / unit.name).mkdir(parents=True)
             (tmp_path / "killed" / "faces" / unit.name / "half.png").write_bytes(b"half")
             raise KeyboardInterrupt
-        done.append(unit)
-        do(unit, *rest)
+        kept.append(unit)
+        keep(unit, *rest)
 
-    monkeypatch.setattr(dataset, "_do", killed)
+    monkeypatch.setattr(dataset, "_keep", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare_faces(sources, tmp_path / "killed", segments=segments)
     with pytest.raises(ValueError, match="preparation was not finished"):
         load_faces(tmp_path / "killed")
-    monkeypatch.setattr(dataset, "_do", do)
+    monkeypatch.setattr(dataset, "_keep", keep)
     prepare_faces(sources, tmp_path / "killed", segments=segments)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
@@ -116,16 +116,16 @@ def test_what_other_settings_left_is_not_taken_for_these(photographs, tmp_path, 
     source = [str(photographs / "good.png")]
     prepare_faces(source, tmp_path / "set")
     first = contents(tmp_path / "set")
-    do = dataset._do
+    keep = dataset._keep
 
     def killed(*arguments):
-        do(*arguments)
+        keep(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset, "_do", killed)
+    monkeypatch.setattr(dataset, "_keep", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare_faces(source, tmp_path / "set", margin=0.5)
-    monkeypatch.setattr(dataset, "_do", do)
+    monkeypatch.setattr(dataset, "_keep", keep)
     prepare_faces(source, tmp_path / "set")
     assert contents(tmp_path / "set") == first
 
@@ -133,6 +133,7 @@ def test_what_other_settings_left_is_not_taken_for_these(photographs, tmp_path, 
 def test_killed_before_anything_stands_it_begins_again(photographs, tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / ".prepare.json.77.partial").write_text("{")
+    (tmp_path / "set" / ".ab12.partial" / "00000").mkdir(parents=True)
     prepare_faces([str(photographs / "good.png")], tmp_path / "set")
     assert not list((tmp_path / "set").glob(".*.partial"))
 

@@ -1,9 +1,10 @@
 """prepare_faces: recordings and photographs in, a folder of checked face crops and its manifest out.
 
-The work is cut into units, a video or a few dozen images. A unit's crops are written first and then, atomically, its
-rows, under a name that holds a checksum of everything they depend on; the manifest is written when all units have
-their rows, and taken away before anything changes. So a run that was killed goes on from the unit it was in, and
-whoever reads the folder finds a whole data set or none.
+The work is cut into units, a video or a few dozen images. A unit's crops are written beside their place, in a folder
+that only this run knows, so that workers whose run was killed spoil no later one; the run itself moves them and then
+writes, atomically, the unit's rows, under a name that holds a checksum of everything they depend on. The manifest is
+written when all units have their rows, and taken away before anything changes. So a run that was killed goes on from
+the unit it was in, and whoever reads the folder finds a whole data set or none.
 """
 
 import csv
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,13 +30,15 @@ from flowexpr.faces.preparation import MARGIN
 from flowexpr.faces.tables import Fix, Key, Segment, name_of
 from flowexpr.faces.tracking import CHOICES
 from flowexpr.faces.video import is_video
-from flowexpr.storage import write_atomically
+from flowexpr.storage import locked, write_atomically
 
 __all__ = ["DESCRIPTION", "prepare_faces"]
 
 DESCRIPTION = "prepare.json"
 """How a data set was made; a folder that holds it and no manifest is unfinished."""
 ROWS, CROPS = ".rows", "faces"
+PARTIAL = ".partial"
+"""How the names of what is not finished end; they begin with a dot."""
 IMAGES_OF_A_UNIT = 64
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -114,7 +118,8 @@ def prepare_faces(
         If a parameter is not what it must be, subjects are known of some segments only, or the folder holds other
         things.
     OSError
-        If the folder cannot be written, as when the disk is full; what was finished is kept.
+        If the folder cannot be written, as when the disk is full; what was finished is kept. BlockingIOError if
+        another run is at work in it.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
     _check(size, margin, person, rate, workers)
@@ -132,15 +137,18 @@ def prepare_faces(
     }
     units, unmatched = _units(files, segments, settings, cropper)
     try:
-        _begin(root, settings)
-        todo = [unit for unit in units if not unit.rows_file(root).is_file()]
-        if todo:
-            (root / MANIFEST).unlink(missing_ok=True)
-        jobs = (delayed(_do)(unit, cropper, root) for unit in todo)
-        done = Parallel(n_jobs=workers, return_as="generator")(jobs)
-        for _ in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
-            pass
-        return _finish(root, units, unmatched)
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root):
+            _begin(root, settings)
+            todo = [unit for unit in units if not unit.rows_file(root).is_file()]
+            if todo:
+                (root / MANIFEST).unlink(missing_ok=True)
+            with tempfile.TemporaryDirectory(PARTIAL, ".", root, ignore_cleanup_errors=True) as made:
+                jobs = (delayed(_do)(unit, cropper, Path(made)) for unit in todo)
+                done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+                for unit, rows in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
+                    _keep(unit, rows, Path(made), root)
+            return _finish(root, units, unmatched)
     except OSError as error:
         if error.errno in FULL:
             raise OSError(
@@ -278,10 +286,12 @@ def _stamp(path: str) -> tuple[int, int] | None:
 
 
 def _begin(root: Path, settings: dict[str, Any]) -> None:
-    """Make the folder; refuse one that holds anything else."""
-    root.mkdir(parents=True, exist_ok=True)
-    for partial in [*root.glob(".*.partial"), *root.glob(f"{ROWS}/.*.partial")]:  # of a run that was killed
-        partial.unlink()
+    """Clear away what a killed run left half-done; refuse a folder that holds anything else."""
+    for partial in [*root.glob(f".*{PARTIAL}"), *root.glob(f"{ROWS}/.*{PARTIAL}")]:
+        if partial.is_dir():
+            shutil.rmtree(partial.rename(partial.with_suffix(f".gone{PARTIAL}")))  # its workers find it no more
+        else:
+            partial.unlink()
     if any(root.iterdir()) and not (root / DESCRIPTION).is_file():
         raise ValueError(
             f"-o {root} was expected to be a new folder or a data set that prepare wrote, but holds other things. "
@@ -291,13 +301,10 @@ def _begin(root: Path, settings: dict[str, Any]) -> None:
     (root / ROWS).mkdir(exist_ok=True)
 
 
-def _do(unit: _Unit, cropper: Cropper, root: Path) -> None:
-    """Write a unit's crops, and then its rows."""
+def _do(unit: _Unit, cropper: Cropper, made: Path) -> tuple[_Unit, list[Row]]:
+    """Write a unit's crops into a folder of the run's own, and return its rows."""
     folder = f"{CROPS}/{unit.name}"
-    for old in (root / ROWS).glob(f"{unit.name}-*.csv"):  # rows of other settings, whose crops go now
-        old.unlink()
-    shutil.rmtree(root / folder, ignore_errors=True)
-    (root / folder).mkdir(parents=True)
+    (made / unit.name).mkdir()
     video = len(unit.sources) == 1 and is_video(unit.sources[0].path)
     if video and unit.segments is not None and not unit.segments:
         crops: Iterator[Crop] = iter(
@@ -310,8 +317,18 @@ def _do(unit: _Unit, cropper: Cropper, root: Path) -> None:
     rows = []
     for row, png in crops:
         if png is not None:
-            (root / row.path).write_bytes(png)
+            (made / unit.name / Path(row.path).name).write_bytes(png)
         rows.append(row)
+    return unit, rows
+
+
+def _keep(unit: _Unit, rows: list[Row], made: Path, root: Path) -> None:
+    """Move a unit's crops to their place, and then write its rows."""
+    for old in (root / ROWS).glob(f"{unit.name}-*.csv"):  # rows of other settings, whose crops go now
+        old.unlink()
+    shutil.rmtree(root / CROPS / unit.name, ignore_errors=True)
+    (root / CROPS).mkdir(exist_ok=True)
+    (made / unit.name).rename(root / CROPS / unit.name)
     if hasattr(os, "sync"):
         os.sync()  # crops are on the disk before the rows that name them
     write_atomically(unit.rows_file(root), to_csv(rows))
