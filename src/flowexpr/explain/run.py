@@ -32,7 +32,7 @@ __all__ = ["Explainer"]
 AT_ONCE = 8
 """Samples in a batch: gradients hold the activations of both their views."""
 
-SMOOTHING = 1 / 32
+SMOOTHING = 1 / 20
 """Standard deviation of the smoothing of a map, as a share of the image's shorter side; the sum stays as it is."""
 
 
