@@ -60,6 +60,26 @@ def test_exactly_the_labelled_frames_are_written(portrait_video, tmp_path):
     assert faces.preparation["crop"] == "face"
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "in_frames", "n_crops", "status"),
+    [
+        (3.8, 60, False, 2, "no frame after second 3.900, the video's last, to 60"),
+        (38, 60, True, 2, "no frame after frame 39.000, the video's last, to 60"),
+        (100, np.inf, False, 0, "no frame from second 100 to inf: the video's last is at second 3.900"),
+        (3.8, 4.0, False, 2, None),
+        (38, 40, True, 2, None),
+        (3.8, np.inf, False, 2, None),
+    ],
+)
+def test_segment_beyond_the_end_has_a_row_that_says_so(
+    portrait_video, tmp_path, start, end, in_frames, n_crops, status
+):
+    segments = [Segment("portrait.mp4", start, end, "joy")]
+    settings = {"in_frames": in_frames, "detector": "none"}
+    rows = prepare_faces([str(portrait_video)], tmp_path / "set", segments=segments, **settings)
+    assert [row.status for row in rows] == ["ok"] * n_crops + [status] * (status is not None)
+
+
 def test_segments_in_frames_and_at_a_rate(portrait_video, tmp_path):
     segments = [Segment("portrait.mp4", 10, 31, "joy", "A", "c")]
     rows = prepare_faces([str(portrait_video)], tmp_path / "set", segments=segments, in_frames=True, rate=2)

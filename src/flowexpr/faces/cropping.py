@@ -109,7 +109,7 @@ class Cropper:
                 del wanted.segments_of[frame.index]
         except UnreadableImageError as error:
             yield Row(source=name, status=f"unreadable: {error}"), None
-        for number, reason in wanted.missed():
+        for number, reason in wanted.missed() if segments else ():
             yield replace(self._row(source, segments, number), source=name, status=reason), None
 
     def _row(self, source: Source, segments: list[Segment] | None, number: int) -> Row:
@@ -173,7 +173,8 @@ class _Wanted:
         self._rate, self._in_frames = rate, in_frames
         self._next = [-math.inf] * len(self._segments)  # when the next frame of the rate is due, seconds
         self._began = [math.nan] * len(self._segments)
-        self._ends = 0.0  # where the video ends, in the segments' unit
+        self._last = 0.0  # where the video's last frame is, in the segments' unit
+        self._gap = 1.0 if in_frames else 0.04  # the longest between two frames, in that unit
         self.segments_of: dict[int, list[int]] = {}
 
     def of(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
@@ -181,7 +182,8 @@ class _Wanted:
         last = max(segment.end for segment in self._segments)
         for frame in frames:
             place = frame.index if self._in_frames else frame.time
-            self._ends = place
+            self._gap = max(self._gap, place - self._last)
+            self._last = place
             if place >= last:
                 break
             asking = [i for i, segment in enumerate(self._segments) if segment.start <= place < segment.end]
@@ -204,12 +206,14 @@ class _Wanted:
         return True
 
     def missed(self) -> Iterator[tuple[int, str]]:
-        """Yield the segments of which no frame was in the video."""
+        """Yield the segments of which no frame, or not the last ones, were in the video."""
         unit = "frame" if self._in_frames else "second"
         for number, (segment, began) in enumerate(zip(self._segments, self._began, strict=True)):
             if math.isnan(began) and math.isfinite(segment.end):
                 reason = f"no frame from {unit} {segment.start:g} to {segment.end:g}"
-                yield number, f"{reason}: the video's last is at {unit} {self._ends:.3f}"
+                yield number, f"{reason}: the video's last is at {unit} {self._last:.3f}"
+            elif self._last + 1.5 * self._gap < segment.end < math.inf:
+                yield number, f"no frame after {unit} {self._last:.3f}, the video's last, to {segment.end:g}"
 
 
 def _flags(tracked: TrackedFrame) -> list[str]:

@@ -1,6 +1,7 @@
 """Reading videos frame by frame with PyAV, at constant memory, with the time of every frame as the file has it."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv"),
     *(".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".3gp", ".ogv", ".vob"),
 }
+TOLERANCE = 0.5
+"""Seconds by which a whole video may be shorter than its file says."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
     ------
     UnreadableImageError
         If the file is missing, holds no video, or no frame of it can be decoded; or, after the last good frame, if
-        what follows cannot be.
+        what follows cannot be, or the file says that more should follow.
     ImportError
         If PyAV is not installed.
     """
@@ -108,7 +111,11 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
     index = 0
     failed: Exception | None = None
     period = float(1 / stream.average_rate) if stream.average_rate else 1 / 25
+    ends = 0.0  # of the packets that are there, seconds
     for packet in container.demux(stream):
+        start = packet.dts if packet.pts is None else packet.pts
+        if start is not None:
+            ends = max(ends, float((start + (packet.duration or 0)) * packet.time_base))
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
@@ -123,6 +130,20 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
         raise UnreadableImageError(f"no frame can be decoded{f': {_reason(failed)}' if failed else ''}")
     if failed is not None:
         raise UnreadableImageError(f"parts of it cannot be decoded: {_reason(failed)}")
+    promised = _promised_seconds(container, stream)
+    if ends < promised - TOLERANCE:
+        raise UnreadableImageError(f"it breaks off after {ends:.3f} of {promised:.3f} seconds")
+
+
+def _promised_seconds(container: Any, stream: Any) -> float:
+    """Return how long the file says that its pictures last; 0 where it does not say."""
+    kind = container.format.name
+    if kind == "avi":  # its duration is a guess where it is cut off
+        return float(stream.frames / stream.average_rate) if stream.average_rate else 0.0
+    if "mp4" in kind:
+        return float(stream.duration * stream.time_base) if stream.duration else 0.0
+    told = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))  # Matroska
+    return 3600 * int(told[1]) + 60 * int(told[2]) + float(told[3]) if told else 0.0
 
 
 def _quarter_turns(frame: Any) -> int:
