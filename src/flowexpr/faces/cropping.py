@@ -209,7 +209,7 @@ class _Wanted:
         """Yield the segments of which no frame, or not the last ones, were in the video."""
         unit = "frame" if self._in_frames else "second"
         for number, (segment, began) in enumerate(zip(self._segments, self._began, strict=True)):
-            if math.isnan(began) and math.isfinite(segment.end):
+            if math.isnan(began):
                 reason = f"no frame from {unit} {segment.start:g} to {segment.end:g}"
                 yield number, f"{reason}: the video's last is at {unit} {self._last:.3f}"
             elif self._last + 1.5 * self._gap < segment.end < math.inf:
