@@ -30,6 +30,8 @@ Crop = tuple[Row, bytes | None]
 
 _detector = cache(make_detector)
 """Made once in every process: OpenCV's detectors cannot be sent from one to another."""
+ROUNDED = 1e-3
+"""Seconds by which a frame may seem too early: Matroska rounds its time, and the first frame's, to milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class _Wanted:
         self._rate, self._in_frames = rate, in_frames
         self._next = [-math.inf] * len(self._segments)  # when the next frame of the rate is due, seconds
         self._began = [math.nan] * len(self._segments)
-        self._last = 0.0  # where the video's last frame is, in the segments' unit
+        self._last = math.nan  # where the video's last frame is, in the segments' unit
         self._gap = 1.0 if in_frames else 0.04  # the longest between two frames, in that unit
         self.segments_of: dict[int, list[int]] = {}
 
@@ -184,6 +186,7 @@ class _Wanted:
             place = frame.index if self._in_frames else frame.time
             self._gap = max(self._gap, place - self._last)
             self._last = place
+            place += 0 if self._in_frames else ROUNDED
             if place >= last:
                 break
             asking = [i for i, segment in enumerate(self._segments) if segment.start <= place < segment.end]
@@ -198,10 +201,9 @@ class _Wanted:
             return True
         if math.isnan(self._began[number]):
             self._began[number] = self._next[number] = time
-        # Half a millisecond: times in files are rounded.
-        if time < self._next[number] - 5e-4:
+        if time + ROUNDED < self._next[number]:
             return False
-        done = math.floor((time - self._began[number]) * self._rate + 5e-4 * self._rate)
+        done = math.floor((time + ROUNDED - self._began[number]) * self._rate)
         self._next[number] = self._began[number] + (done + 1) / self._rate
         return True
 
@@ -211,7 +213,8 @@ class _Wanted:
         for number, (segment, began) in enumerate(zip(self._segments, self._began, strict=True)):
             if math.isnan(began):
                 reason = f"no frame from {unit} {segment.start:g} to {segment.end:g}"
-                yield number, f"{reason}: the video's last is at {unit} {self._last:.3f}"
+                after = f": the video's last is at {unit} {self._last:.3f}" if self._last < segment.start else ""
+                yield number, reason + after
             elif self._last + 1.5 * self._gap < segment.end < math.inf:
                 yield number, f"no frame after {unit} {self._last:.3f}, the video's last, to {segment.end:g}"
 
