@@ -16,6 +16,7 @@ from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces.detectors import Detector, detect_with, make_detector
 from flowexpr.faces.face import Face, crop_face
 from flowexpr.faces.manifest import Row
+from flowexpr.faces.preparation import fit_evenly
 from flowexpr.faces.quality import is_near_duplicate, quality_of, thumbnail
 from flowexpr.faces.reading import read_image
 from flowexpr.faces.tables import Fix, Key, Segment, name_of
@@ -51,7 +52,7 @@ class Cropper:
     Parameters
     ----------
     detector : str or callable
-        See `flowexpr.faces.detectors`.
+        See `flowexpr.faces.detectors`. With "none" a picture is the crop: only resized, without a margin.
     image_size : tuple (height, width)
         Size of the crops, pixels.
     margin : float
@@ -155,7 +156,10 @@ class Cropper:
         if face is None:
             reason = "no face found" if self.boxes is None else "no box in the table"
             return (replace(row, status=reason), None), before
-        crop = crop_face(image, face, self.image_size, self.margin)
+        if self.detector == "none" and self.boxes is None and not fix.box:
+            crop = fit_evenly(image, self.image_size)
+        else:
+            crop = crop_face(image, face, self.image_size, self.margin)
         grey = np.asarray(crop.convert("L"))
         quality, small = quality_of(grey), thumbnail(grey)
         if before is not None and is_near_duplicate(before, small):

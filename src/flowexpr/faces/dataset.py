@@ -99,7 +99,8 @@ def prepare_faces(
     image_size : int or tuple (height, width), default=64
         Of the crops, pixels.
     margin : float, default=0.05
-        Room around the face's square (brows to chin), as a share of its side.
+        Room around the face's square (brows to chin), as a share of its side. With ``detector="none"`` a picture is
+        the crop, and only resized.
     fixes : dict, default=None
         What a person changed (`read_fixes`).
     workers : int, default=1

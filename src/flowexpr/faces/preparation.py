@@ -14,10 +14,15 @@ from flowexpr.faces.face import Box, Face, crop_face
 from flowexpr.faces.reading import read_image
 from flowexpr.faces.tracking import choose_face
 
-__all__ = ["FacePreparation"]
+__all__ = ["FacePreparation", "fit_evenly"]
 
 MARGIN = 0.05
 """Room around a face, as a share of its side."""
+
+
+def fit_evenly(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resize a picture to (height, width); one of other proportions is cropped evenly, never stretched."""
+    return image if image.size == size[::-1] else ImageOps.fit(image, size[::-1], method=Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,7 @@ class FacePreparation:
         return self._sized(crop_face(image, face, self.image_size, self.margin))
 
     def _sized(self, image: Image.Image) -> NDArray[np.uint8]:
-        if self.image_size is not None and image.size != self.image_size[::-1]:
-            image = ImageOps.fit(image, self.image_size[::-1], method=Image.Resampling.LANCZOS)
-        pixels = np.asarray(image)
+        pixels = np.asarray(image if self.image_size is None else fit_evenly(image, self.image_size))
         return pixels.reshape(*pixels.shape[:2], -1)
 
     def _box(self, image: Image.Image) -> tuple[int, int, int, int]:
