@@ -1,13 +1,16 @@
 """A model on a recording: a row for every frame, in batches or one by one, smoothed, plotted, as py-feat has it."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from flowexpr.cli import main
+from flowexpr.cli.predictions import Prediction, Smoother
 from flowexpr.datasets import make_faces
+from flowexpr.faces.pictures import Picture
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,7 @@ def test_columns_of_py_feat(model, video, tmp_path):
     assert list(rows[0]) == [
         *("frame", "FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore"),
         *("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "input", "approx_time"),
+        "rejected",
     ]
     assert [row["frame"] for row in rows] == [str(i) for i in range(18)]
     own = predicted(tmp_path, model, video)
@@ -107,3 +111,46 @@ def test_columns_of_py_feat(model, video, tmp_path):
     assert rows[0]["happiness"] == own[0]["p_happiness"]
     assert rows[0]["fear"] == rows[7]["anger"] == ""
     assert rows[0]["approx_time"] == "00:00"
+
+
+def test_columns_of_py_feat_keep_the_probabilities_beside_smoothed_ones(model, video, tmp_path):
+    rows = predicted(tmp_path, model, video, "--format", "fex", "--smooth", "0.2")
+    own = predicted(tmp_path, model, video, "--smooth", "0.2")
+    assert rows[5]["happiness"] == own[5]["p_happiness"]
+    assert rows[5]["smooth_happiness"] == own[5]["smooth_happiness"] != rows[5]["happiness"]
+
+
+def test_columns_of_py_feat_say_what_is_wrong(model, video, tmp_path):
+    (tmp_path / "bad.mp4").write_text("no video")
+    *rows, bad = predicted(tmp_path, model, video, str(tmp_path / "bad.mp4"), "--format", "fex")
+    assert rows[7]["rejected"] == "no face found"
+    assert (bad["frame"], bad["approx_time"]) == ("", "")
+    assert bad["rejected"].startswith("not a video")
+
+
+def test_smoothing_begins_anew_with_every_recording():
+    smoother, probabilities = Smoother(1.0), np.array([[0.9, 0.1], [0.2, 0.8]])
+    for frame in (0, 1, 0):
+        smooth = smoother.add(Prediction(Picture("a.mp4", frame, frame / 10), "", probabilities[frame]))
+    np.testing.assert_array_equal(smooth, probabilities[0])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--detector", "cascades"), "detector='cascades' was expected to be one of"),
+        (("--plot", "out.xyz"), r"--plot out\.xyz was expected to end in one of \..*\.png"),
+    ],
+)
+def test_wrong_options_leave_an_earlier_output(model, video, tmp_path, capsys, monkeypatch, option, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out.csv").write_text("earlier")
+    assert main(["predict", model, video, "-o", "out.csv", *option]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert (tmp_path / "out.csv").read_text() == "earlier"
+
+
+def test_plot_without_a_video_is_refused_at_once(model, tmp_path, capsys):
+    Image.new("L", (16, 16)).save(tmp_path / "a.png")
+    assert main(["predict", model, str(tmp_path / "a.png"), "--plot", str(tmp_path / "out.png")]) == 2
+    assert "no input is a video" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from flowexpr.display.timeline import Timeline, TimelineDisplay
 from flowexpr.faces.pictures import Picture, read_pictures
 from flowexpr.faces.reading import IMAGE_SUFFIXES, find_files
 from flowexpr.faces.tracking import CHOICES
-from flowexpr.faces.video import VIDEO_SUFFIXES
+from flowexpr.faces.video import VIDEO_SUFFIXES, is_video
 from flowexpr.persistence import load
 
 __all__ = ["add_parser"]
@@ -34,8 +34,8 @@ DETAILS = """examples:
 A row for every image and every frame of a video. Columns: path; frame, time in seconds and box (left top right bottom,
 pixels), where there are any; face_found, yes or no where one was looked for; predicted; p_LABEL, the probability of
 each expression (smooth_LABEL with --smooth); log_likelihood, log p(x) in nats; bits_per_dim, the same per value
-(higher means less like the training images); typicality, 0 to 1; rejected, why a prediction should not be used;
-error, why there is none. The status is 1 where nothing at all could be read.
+(higher means less like the training images); typicality, 0 to 1; rejected, why a prediction should not be used, or
+there is none; error, why there is none. The status is 1 where nothing at all could be read.
 """
 
 BATCH = 64
@@ -51,7 +51,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="images, videos, or folders of them")
     parser.add_argument("-o", "--output", metavar="CSV", help="file to write; without it, standard output")
     parser.add_argument("--plot", metavar="PNG", help="draw the probabilities (smoothed with --smooth) over time")
-    parser.add_argument("--format", choices=["own", "fex"], default="own", help="fex: the columns of py-feat's tables")
+    parser.add_argument(
+        "--format", choices=["own", "fex"], default="own", help="fex: the columns of py-feat's tables, and rejected"
+    )
     parser.add_argument(
         "--smooth", metavar="SECONDS", type=float, help="also average over the past, with this half-life"
     )
@@ -72,18 +74,20 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    _check(options)
+    paths = _expand(options.inputs)
+    _check(options, paths)
     model = load(options.model, device=options.device)
     prepare = preparation_of(model, options.model)
     if options.crop is not None:
         prepare = replace(prepare, crop=None if options.crop == "none" else "face")
     labels = [str(label) for label in model.classes_]
     n_values = int(np.prod(model.image_shape_ or (model.n_features_in_,)))
-    columns = FexColumns(labels) if options.format == "fex" else OwnColumns(labels, n_values, bool(options.smooth))
+    smoothed = bool(options.smooth)
+    columns = FexColumns(labels, smoothed) if options.format == "fex" else OwnColumns(labels, n_values, smoothed)
     smoother = Smoother(options.smooth) if options.smooth else None
     detector = "none" if options.crop == "none" else options.detector
-    pictures = read_pictures(_expand(options.inputs), prepare, detector=detector, person=options.person)
-    timelines: dict[str, Timeline] = {}
+    pictures = read_pictures(paths, prepare, detector=detector, person=options.person)
+    timelines: list[tuple[str, Timeline]] = []  # a video that is given twice has two
     n_rows = n_read = 0
     with _opened(options.output) as file:
         writer = csv.writer(file)
@@ -99,31 +103,45 @@ def _run(options: argparse.Namespace) -> int:
                 n_read += prediction.probabilities is not None
                 picture = prediction.picture
                 if options.plot and picture.time is not None:
-                    line = timelines.setdefault(picture.path, Timeline(len(labels)))
-                    line.add(picture.time, smooth if smoother else prediction.probabilities)
+                    if picture.frame == 0:
+                        timelines.append((picture.path, Timeline(len(labels))))
+                    timelines[-1][1].add(picture.time, smooth if smoother else prediction.probabilities)
     if options.plot:
         _plot(timelines, labels, options.plot)
     if n_read < n_rows:
-        print(f"{n_rows - n_read} of {n_rows} rows have no prediction; see the column error.", file=sys.stderr)
+        print(f"{n_rows - n_read} of {n_rows} rows have no prediction; see the column rejected.", file=sys.stderr)
     return 0 if n_read else 1
 
 
-def _check(options: argparse.Namespace) -> None:
-    for output in filter(None, (options.output, options.plot)):
-        check_writable(output)
+def _check(options: argparse.Namespace, paths: list[str]) -> None:
+    if options.output:
+        check_writable(options.output)
     if options.plot:
+        check_writable(options.plot, "--plot")
         require_matplotlib("--plot")
+        _check_plot(options.plot, paths)
     if options.batch_size < 1:
         raise ValueError(f"--batch-size {options.batch_size} was expected to be at least 1.")
     if options.smooth is not None and not options.smooth > 0:
         raise ValueError(f"--smooth {options.smooth} was expected to be seconds, more than 0.")
 
 
-def _plot(timelines: dict[str, Timeline], labels: list[str], output: str) -> None:
+def _check_plot(output: str, paths: list[str]) -> None:
+    """Refuse a plot of no videos, or of a format that there is not."""
+    from matplotlib.figure import Figure
+
+    formats = Figure().canvas.get_supported_filetypes()
+    if Path(output).suffix[1:].lower() not in formats:
+        raise ValueError(f"--plot {output} was expected to end in one of .{', .'.join(sorted(formats))}.")
+    if not any(map(is_video, paths)):
+        raise ValueError("--plot draws probabilities over the time of videos, but no input is a video.")
+
+
+def _plot(timelines: list[tuple[str, Timeline]], labels: list[str], output: str) -> None:
     """Draw the first few videos below each other."""
     from matplotlib.figure import Figure
 
-    shown = list(timelines.items())[:MOST_PLOTTED]
+    shown = timelines[:MOST_PLOTTED]
     if not shown:
         raise ValueError("--plot draws probabilities over the time of videos, but no frame of a video could be read.")
     figure = Figure(figsize=(10, 3.0 * len(shown)), layout="constrained")

@@ -87,7 +87,7 @@ class Smoother:
     def add(self, prediction: Prediction) -> NDArray[np.float64] | None:
         """Return the smoothed probabilities of a prediction; None where it has none of its own."""
         picture = prediction.picture
-        if picture.path != self._path or picture.time is None:
+        if picture.path != self._path or not picture.frame:  # an image, or where a video begins
             self._path, self._sum, self._weight, self._time = picture.path, None, 0.0, picture.time or 0.0
         if prediction.probabilities is None:
             return None
@@ -138,31 +138,44 @@ class OwnColumns:
 class FexColumns:
     """The columns of py-feat's Fex tables [1]_, so that its tools read the file; other labels follow as they are.
 
+    Smoothed probabilities, and why a prediction should not be used or is missing, stand in columns after them.
+
     References
     ----------
     .. [1] Cheong et al., "Py-Feat: Python Facial Expression Analysis Toolbox", 2023, https://py-feat.org
     """
 
-    def __init__(self, labels: Sequence[str]):
+    def __init__(self, labels: Sequence[str], smoothed: bool):
         names = [SAME.get(label.lower(), label.lower()) for label in labels]
-        self._column = {name: i for i, name in enumerate(names)}
+        self._column, self._smoothed = {name: i for i, name in enumerate(names)}, smoothed
         self._emotions = [*FEX_EMOTIONS, *(name for name in names if name not in FEX_EMOTIONS)]
         box = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore"]
-        self.header = ["frame", *box, *self._emotions, "input", "approx_time"]
+        smooth = [f"smooth_{name}" for name in self._emotions] if smoothed else []
+        self.header = ["frame", *box, *self._emotions, "input", "approx_time", *smooth, "rejected"]
 
     def row(self, prediction: Prediction, smooth: NDArray[np.float64] | None) -> list[str]:
-        """Return the cells of a prediction; smoothed probabilities take the place of the others."""
+        """Return the cells of a prediction; an image is frame 0, what cannot be read at all has none."""
         picture, face = prediction.picture, prediction.picture.face
         box = [""] * 5
         if face is not None:
             left, top, right, bottom = face.box
             score = "" if math.isnan(face.score) else f"{face.score:.4f}"
             box = [*(f"{value:.2f}" for value in (left, top, right - left, bottom - top)), score]
-        values = prediction.probabilities if smooth is None else smooth
-        shares = [
+        seconds = picture.time or 0.0
+        clock = f"{int(seconds // 60):02d}:{int(seconds % 60):02d}"
+        unread = picture.frame is None and picture.error not in ("", NO_FACE)
+        return [
+            "" if unread else str(picture.frame or 0),
+            *box,
+            *self._shares(prediction.probabilities),
+            os.fspath(picture.path),
+            "" if unread else clock,
+            *(self._shares(smooth) if self._smoothed else []),
+            prediction.rejected,
+        ]
+
+    def _shares(self, values: NDArray[np.float64] | None) -> list[str]:
+        return [
             "" if values is None or name not in self._column else f"{values[self._column[name]]:.6g}"
             for name in self._emotions
         ]
-        seconds = picture.time or 0.0
-        clock = f"{int(seconds // 60):02d}:{int(seconds % 60):02d}"
-        return [str(picture.frame or 0), *box, *shares, os.fspath(picture.path), clock]

@@ -1,6 +1,6 @@
 """What ``flowexpr predict`` looks at: every image and every frame of every video, prepared as for training."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from PIL import Image
 
 from flowexpr.ahead import ahead
 from flowexpr.exceptions import UnreadableImageError
-from flowexpr.faces.detectors import detect_with, make_detector
+from flowexpr.faces.detectors import Detector, detect_with, make_detector
 from flowexpr.faces.face import Face
 from flowexpr.faces.preparation import FacePreparation
 from flowexpr.faces.reading import read_image
@@ -48,24 +48,38 @@ class Picture:
 
 
 def read_pictures(
-    paths: Iterable[str], prepare: FacePreparation, *, detector: str = "cascade", person: str = "nearest"
+    paths: Sequence[str], prepare: FacePreparation, *, detector: str = "cascade", person: str = "nearest"
 ) -> Iterator[Picture]:
     """Read images and videos one after the other, at constant memory.
 
     Parameters
     ----------
-    paths : iterable of str
+    paths : sequence of str
         Files.
     prepare : FacePreparation
         How a picture becomes what the model takes. In videos the face is followed unless `prepare` has a box.
     detector, person : str
-        See `make_detector` and `track_face`.
+        See `make_detector` and `track_face`. The detector is made at once, where faces are to be looked for; with
+        "none" the pictures are cropped faces already.
 
-    Yields
-    ------
-    picture : Picture
+    Returns
+    -------
+    pictures : iterator of Picture
         One for every image and every frame; one with an error for whatever cannot be read.
+
+    Raises
+    ------
+    ValueError, ImportError
+        If there is no such detector, or its library is not installed.
     """
+    may_be_looked_for = prepare.crop == "face" or (prepare.crop is None and any(map(is_video, paths)))
+    found_by = make_detector(detector) if may_be_looked_for and detector != "none" else None
+    return _pictures(paths, prepare, found_by, person)
+
+
+def _pictures(
+    paths: Sequence[str], prepare: FacePreparation, detector: Detector | None, person: str
+) -> Iterator[Picture]:
     for path in paths:
         if is_video(path):
             yield from _of_video(path, prepare, detector, person)
@@ -76,24 +90,24 @@ def read_pictures(
             yield Picture(path, error=str(error))
 
 
-def _of_image(path: str, prepare: FacePreparation, detector: str, person: str) -> Picture:
+def _of_image(path: str, prepare: FacePreparation, detector: Detector | None, person: str) -> Picture:
     image = read_image(path)
-    if prepare.crop != "face":
+    if prepare.crop != "face" or detector is None:
         return Picture(path, pixels=prepare.of(image))
-    faces = detect_with(make_detector(detector), np.asarray(image))
+    faces = detect_with(detector, np.asarray(image))
     face = choose_face(faces, person, image.size[::-1])
     if face is None:
         raise UnreadableImageError(NO_FACE)
     return Picture(path, face=face, pixels=prepare.of_face(image, face))
 
 
-def _of_video(path: str, prepare: FacePreparation, detector: str, person: str) -> Iterator[Picture]:
+def _of_video(path: str, prepare: FacePreparation, detector: Detector | None, person: str) -> Iterator[Picture]:
     try:
-        if isinstance(prepare.crop, tuple) or detector == "none":
+        if isinstance(prepare.crop, tuple) or detector is None:
             for frame in ahead(read_frames(path)):
                 yield Picture(path, frame.index, frame.time, None, prepare.of(Image.fromarray(frame.colour())))
             return
-        for tracked in ahead(track_face(read_frames(path), make_detector(detector), person)):
+        for tracked in ahead(track_face(read_frames(path), detector, person)):
             frame, face = tracked.frame, tracked.face
             if face is None:
                 yield Picture(path, frame.index, frame.time, error=NO_FACE)
