@@ -147,3 +147,9 @@ def test_subject_of_the_name_fills_gaps_of_the_segments(recordings, tmp_path, ca
     assert not (tmp_path / "set").exists()
     assert main([*command, "--subject", r"^(\w)\.", "--detector", "none"]) == 0
     assert load_faces(tmp_path / "set").subject.tolist() == ["A", "A", "a", "a"]
+
+
+def test_layout_of_a_prepared_data_set_is_refused_as_such(photographs, tmp_path):
+    assert main(["prepare", str(photographs), "-o", str(tmp_path / "set"), "--detector", "none"]) == 0
+    with pytest.raises(ValueError, match=r"layout='folder' .* whose manifest holds the labels\. Leave layout out"):
+        load_faces(tmp_path / "set", layout="folder")

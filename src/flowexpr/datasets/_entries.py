@@ -58,6 +58,11 @@ def find_entries(
         return _of_manifest(manifest, compiled)
     if not root.is_dir():
         raise ValueError(f"layout={layout!r} was expected to come with a folder, but {root} is a file.")
+    if (root / DESCRIPTION).is_file() and manifest.is_file():
+        raise ValueError(
+            f"layout={layout!r} was expected to come with files as they were recorded, but {root} is a data set that "
+            "flowexpr prepare wrote, whose manifest holds the labels. Leave layout out."
+        )
     if (root / DESCRIPTION).is_file():
         raise ValueError(
             f"{root} is a data set whose preparation was not finished. Run the same flowexpr prepare again; it goes on."
