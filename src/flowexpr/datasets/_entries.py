@@ -120,7 +120,7 @@ def describe_files(
     """
     compiled = {name: _compiled(name, text) for name, text in patterns.items() if text is not None}
     if layout is None:
-        rows = [{} for _ in paths]
+        rows: list[dict[str, str]] = [{} for _ in paths]
     elif layout == "folder":
         rows = [{"label": "" if path.parent == base or is_video(path) else path.parent.name} for path in paths]
     else:
