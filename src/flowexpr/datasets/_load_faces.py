@@ -54,7 +54,8 @@ def load_faces(
         have no image and are left out.
     layout : {"ck+48", "jaffe", "kdef", "folder", "manifest"} or callable, default=None
         How files are named. The first three are the data sets' own ways; "folder" takes labels from folders even
-        where there is a manifest (but ``flowexpr prepare``'s); a callable gets each path below the folder and returns a dict of label and, where
+        where there is a manifest (but ``flowexpr prepare``'s); a
+        callable gets each path below the folder and returns a dict of label and, where
         known, subject, clip and frame, or None for a name that is not of the data set. Names that do not fit are
         listed in an error. None is "manifest" where there is one, else "folder".
     label, subject, clip : str, default=None
