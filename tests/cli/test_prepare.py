@@ -1,6 +1,7 @@
 """From a recording to a data set, checked and changed by hand, by the command."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -69,6 +70,15 @@ def test_review_edited_and_applied(recordings, tmp_path):
     np.testing.assert_array_equal(faces.images[1], before[1])
     with open(output / "fix.csv", newline="") as file:
         assert list(csv.DictReader(file)) == rows  # what a person wrote stays
+
+
+def test_a_review_follows_its_data_set(recordings, tmp_path):
+    output = tmp_path / "set"
+    assert main([*arguments(recordings, output), "--review", "--rate", "5"]) == 0
+    assert main(arguments(recordings, output)) == 0
+    shown = re.findall(r"src='(faces/[^']+)'", (output / "review.html").read_text(encoding="utf-8"))
+    assert len(shown) == 10
+    assert all((output / name).is_file() for name in shown)
 
 
 def test_fixes_of_nothing_known_are_told(recordings, tmp_path, capsys):

@@ -237,6 +237,25 @@ def test_review_is_sorted_by_doubt_and_its_fixes_are_applied(photographs, tmp_pa
     assert fixed[edited[2]["source"]].label == "anger"
 
 
+def test_fixes_of_a_frame_in_two_segments_are_put_together(tmp_path):
+    table = tmp_path / "fix.csv"
+    table.write_text("source,frame,drop,new_box,new_label\na.mp4,3,x,,\na.mp4,3,,,joy\na.mp4,4,,,\n")
+    assert read_fixes(table) == {("a.mp4", 3): Fix(drop=True, label="joy")}
+
+
+def test_fixes_of_nothing_are_told(photographs, tmp_path):
+    source = str(photographs / "good.png")
+    with pytest.warns(UserWarning, match=r"1 fixes are of nothing in the data set, .*good\.png frame 9999"):
+        prepare_faces([source], tmp_path / "set", fixes={(source, 9999): Fix(drop=True)})
+
+
+def test_rows_of_videos_that_are_not_there_may_stand_in_the_fixes(photographs, tmp_path):
+    source = Source(str(photographs / "good.png"), "joy")
+    segments = [Segment("missing.mp4", 0, 1, "joy")]
+    rows = prepare_faces([source], tmp_path / "set", segments=segments, fixes={("missing.mp4", None): Fix(drop=True)})
+    assert [row.status for row in rows if row.source == "missing.mp4"] == ["no such video among the inputs"]
+
+
 def test_fixes_of_other_files_are_refused(photographs, tmp_path):
     with pytest.raises(ValueError, match="fixes were expected to be of the inputs"):
         prepare_faces([str(photographs / "good.png")], tmp_path / "set", fixes={("x.png", None): Fix(drop=True)})

@@ -15,7 +15,7 @@ from flowexpr.faces import Source, prepare_faces, read_boxes, read_fixes, read_s
 from flowexpr.faces.manifest import OK, Row
 from flowexpr.faces.preparation import MARGIN
 from flowexpr.faces.reading import IMAGE_SUFFIXES, find_files
-from flowexpr.faces.review import write_review
+from flowexpr.faces.review import PAGE, write_review
 from flowexpr.faces.tracking import CHOICES
 from flowexpr.faces.video import VIDEO_SUFFIXES
 
@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
         verbose=int(sys.stderr.isatty()),
     )
     print(_summary(rows))
-    if options.review:
+    if options.review or (Path(options.output) / PAGE).is_file():  # an old page would show crops that are gone
         page, fixes = write_review(rows, Path(options.output))
         print(f"look at {page}; write what is wrong into {fixes}")
     print(peak_memory(began))

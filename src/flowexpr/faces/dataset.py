@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,13 +150,15 @@ def prepare_faces(
                 done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
                 for unit, rows in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
                     _keep(unit, rows, Path(made), root)
-            return _finish(root, units, unmatched)
+            rows = _finish(root, units, unmatched)
     except OSError as error:
         if error.errno in FULL:
             raise OSError(
                 f"the disk of {root} is full. What is finished is kept: make room and run the same command again."
             ) from error
         raise
+    _tell_of_idle(cropper.fixes, rows)
+    return rows
 
 
 def _check(size: Any, margin: float, person: str, rate: float | None, workers: int) -> None:
@@ -199,7 +202,7 @@ def _units(
     if segments is not None:
         _check_known(plan)
     if cropper.fixes:
-        _check_fixes(cropper.fixes, files)
+        _check_fixes(cropper.fixes, files, segments or ())
     units = [
         _Unit(f"{i:05d}", sources, own, _checksum(sources, own, settings, cropper))
         for i, (sources, own) in enumerate(plan)
@@ -252,13 +255,24 @@ def _check_known(plan: list[tuple[list[Source], list[Segment] | None]]) -> None:
             )
 
 
-def _check_fixes(fixes: dict[Key, Fix], files: list[Source]) -> None:
-    known = {name_of(source.path) for source in files}
+def _check_fixes(fixes: dict[Key, Fix], files: list[Source], segments: Sequence[Segment]) -> None:
+    known = {name_of(source.path) for source in files} | {segment.video for segment in segments}
     unknown = sorted({source for source, _ in fixes} - known)
     if unknown:
         raise ValueError(
             f"fixes were expected to be of the inputs, but {len(unknown)} sources are none: {', '.join(unknown[:5])}. "
             "Pass the same inputs as when the review was written."
+        )
+
+
+def _tell_of_idle(fixes: dict[Key, Fix], rows: list[Row]) -> None:
+    """Warn of fixes that are of no row, such as those of a frame that was not asked for."""
+    made = {(row.source, int(row.frame) if row.frame else None) for row in rows}
+    idle = [f"{source} frame {frame}" if frame is not None else source for source, frame in fixes.keys() - made]
+    if idle:
+        warnings.warn(
+            f"{len(idle)} fixes are of nothing in the data set, and change nothing: {', '.join(sorted(idle)[:5])}.",
+            stacklevel=3,
         )
 
 

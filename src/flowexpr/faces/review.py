@@ -10,7 +10,7 @@ from pathlib import Path
 from flowexpr.faces.manifest import OK, Row
 from flowexpr.storage import write_atomically
 
-__all__ = ["doubt_of", "write_review"]
+__all__ = ["PAGE", "doubt_of", "write_review"]
 
 PAGE, FIXES = "review.html", "fix.csv"
 DOUBTS = {

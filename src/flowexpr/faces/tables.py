@@ -174,7 +174,7 @@ def read_fixes(path: str | os.PathLike[str]) -> dict[Key, Fix]:
     Returns
     -------
     fixes : dict of (source, frame or None) to Fix
-        Rows in which nothing was written are left out.
+        Rows in which nothing was written are left out; those of one frame are put together.
     """
 
     def parse(row: dict[str, str]) -> tuple[Key, Fix]:
@@ -186,7 +186,12 @@ def read_fixes(path: str | os.PathLike[str]) -> dict[Key, Fix]:
 
     required = ("source", "frame", "drop", "new_box", "new_label")
     expected = "x or nothing in drop, and four numbers, left top right bottom, or nothing in new_box"
-    return {key: fix for key, fix in _parsed(path, required, "fixes", parse, expected) if fix != Fix()}
+    fixes: dict[Key, Fix] = {}
+    for key, fix in _parsed(path, required, "fixes", parse, expected):
+        if fix != Fix():  # of a frame in two segments there are two rows, and what either says holds
+            other = fixes.get(key, Fix())
+            fixes[key] = Fix(fix.drop or other.drop, fix.box or other.box, fix.label or other.label)
+    return fixes
 
 
 def _parsed(
