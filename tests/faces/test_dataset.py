@@ -243,6 +243,14 @@ def test_fixes_of_a_frame_in_two_segments_are_put_together(tmp_path):
     assert read_fixes(table) == {("a.mp4", 3): Fix(drop=True, label="joy")}
 
 
+def test_a_new_box_outside_the_picture_costs_its_row_alone(photographs, tmp_path):
+    sources = [str(photographs / name) for name in ("good.png", "good.jpg")]
+    far = Fix(box=(5000.0, 5000.0, 5100.0, 5100.0))
+    rows = prepare_faces(sources, tmp_path / "set", fixes={(sources[0], None): far})
+    assert "lies outside the picture" in rows[0].status
+    assert rows[1].status == "ok"
+
+
 def test_fixes_of_nothing_are_told(photographs, tmp_path):
     source = str(photographs / "good.png")
     with pytest.warns(UserWarning, match=r"1 fixes are of nothing in the data set, .*good\.png frame 9999"):

@@ -1,6 +1,7 @@
 """The square that is cut out around a face."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from flowexpr.faces import Face, crop_face
@@ -38,3 +39,14 @@ def test_beyond_the_edge_the_edge_is_repeated():
 
 def test_without_a_size_the_resolution_is_kept():
     assert crop_face(Image.new("L", (80, 80)), Face((10, 10, 50, 50)), None, 0.0).size == (40, 40)
+
+
+@pytest.mark.parametrize("box", [(100, 10, 120, 30), (-40, -40, -5, -5)])
+def test_a_box_outside_the_picture_is_told(box):
+    with pytest.raises(ValueError, match="the face's box lies outside the picture of 80 x 60 pixels"):
+        crop_face(Image.new("L", (80, 60)), Face(box), (20, 20), 0.0)
+
+
+def test_a_box_larger_than_any_picture_is_told():
+    with pytest.raises(ValueError, match="the face's box is too large for the picture of 80 x 60 pixels"):
+        crop_face(Image.new("L", (80, 60)), Face((-30000, -30000, 30000, 30000)), (20, 20), 0.0)

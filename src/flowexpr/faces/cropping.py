@@ -156,10 +156,13 @@ class Cropper:
         if face is None:
             reason = "no face found" if self.boxes is None else "no box in the table"
             return (replace(row, status=reason), None), before
-        if self.detector == "none" and self.boxes is None and not fix.box:
-            crop = fit_evenly(image, self.image_size)
-        else:
-            crop = crop_face(image, face, self.image_size, self.margin)
+        try:
+            if self.detector == "none" and self.boxes is None and not fix.box:
+                crop = fit_evenly(image, self.image_size)
+            else:
+                crop = crop_face(image, face, self.image_size, self.margin)
+        except ValueError as error:
+            return (replace(row, status=str(error)), None), before
         grey = np.asarray(crop.convert("L"))
         quality, small = quality_of(grey), thumbnail(grey)
         if before is not None and is_near_duplicate(before, small):

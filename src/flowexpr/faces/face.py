@@ -1,5 +1,6 @@
 """What is known of a face in a picture: its box, its eyes, how sure the detector is; and the square cut around it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,11 @@ def crop_face(image: Image.Image, face: Face, size: tuple[int, int] | None, marg
     -------
     crop : PIL.Image.Image
         Beyond the picture's edge its outermost pixels are repeated.
+
+    Raises
+    ------
+    ValueError
+        If the square lies outside the picture, or is so large that it has more pixels than Pillow reads.
     """
     side = max(face.side * (1 + 2 * margin), 1.0)
     height, width = size or (max(1, round(side)), max(1, round(side)))
@@ -122,6 +128,10 @@ def _region(image: Image.Image, corners: NDArray[np.float64]) -> tuple[Image.Ima
     limit = np.array(image.size)
     if (least >= 0).all() and (most <= limit).all():
         return image.crop((*least, *most)), least.astype(float)
+    if (corners.max(0) <= 0).any() or (corners.min(0) >= limit).any():
+        raise ValueError(f"the face's box lies outside the picture of {limit[0]} x {limit[1]} pixels")
+    if np.prod(most - least, dtype=float) > 2 * (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise ValueError(f"the face's box is too large for the picture of {limit[0]} x {limit[1]} pixels")
     low, high = np.clip(least, 0, limit - 1), np.clip(most, 1, limit)
     inside = np.asarray(image.crop((*low, *high)))
     around = [(low[1] - least[1], most[1] - high[1]), (low[0] - least[0], most[0] - high[0])]
