@@ -45,17 +45,30 @@ def test_face_is_followed_with_smooth_boxes(portrait_video):
     assert np.abs((x - x[0]) - (moved - moved[0]))[2:18].max() < 8
 
 
+class Frame:
+    """A flat picture, as bright as its number."""
+
+    def __init__(self, index, time):
+        self.index, self.time = index, time
+
+    def grey(self):
+        return np.full((60, 300), self.index, np.uint8)
+
+
+@pytest.mark.parametrize(("apart", "blurred"), [(1.0, False), (1 / 25, True)])
+def test_boxes_are_smoothed_over_neighbours_in_time_alone(apart, blurred):
+    boxes = [[10 + 6 * (i % 2), 10, 50 + 6 * (i % 2), 50] for i in range(12)]
+    frames = [Frame(i, i * apart) for i in range(12)]
+    tracked = list(track_face(frames, lambda image: ([boxes[image[0, 0]]], None)))
+    off = max(abs(item.face.box[0] - box[0]) for item, box in zip(tracked, boxes, strict=True))
+    assert (off > 1) == blurred
+    assert blurred or off < 0.01
+
+
 def test_jump_to_another_place_is_told():
     boxes = [[10, 10, 50, 50]] * 4 + [[200, 10, 240, 50]] * 4
-
-    class Frame:
-        def __init__(self, index):
-            self.index, self.time = index, index / 10
-
-        def grey(self):
-            return np.full((60, 300), self.index, np.uint8)
-
-    tracked = list(track_face(map(Frame, range(8)), lambda image: ([boxes[image[0, 0]]], None)))
+    frames = [Frame(i, i / 10) for i in range(8)]
+    tracked = list(track_face(frames, lambda image: ([boxes[image[0, 0]]], None)))
     assert [item.jumped for item in tracked] == [False] * 4 + [True] + [False] * 3
     assert [round(item.face.box[0]) for item in tracked] == [10] * 4 + [200] * 4  # smoothing does not reach across
 

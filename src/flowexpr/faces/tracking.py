@@ -29,8 +29,10 @@ STILL_LIKE = 0.25
 JUMP = 0.35
 """A move between frames, as a share of the face's side, that is told as a jump."""
 SCALE_JUMP = 1.35
-SMOOTHING = np.array([0.25, 0.5, 1.0, 0.5, 0.25])
-"""Weights of a frame's neighbours in its smoothed box."""
+RADIUS = 2
+"""Frames before and after one that its smoothed box may use."""
+HALVING = 0.04
+"""Seconds over which the weight of a neighbour in a smoothed box halves."""
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,12 @@ def _is_jump(before: Face, after: Face) -> bool:
 
 
 def _smoothed(tracked: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
-    """Average every face with its neighbours in time, never across a jump or a gap."""
-    radius = len(SMOOTHING) // 2
-    window: deque[TrackedFrame | None] = deque([None] * len(SMOOTHING), maxlen=len(SMOOTHING))
-    for new in _then(tracked, radius):
+    """Average every face with its neighbours, the nearer in time the more, never across a jump or a gap."""
+    length = 2 * RADIUS + 1
+    window: deque[TrackedFrame | None] = deque([None] * length, maxlen=length)
+    for new in _then(tracked, RADIUS):
         window.append(new)
-        middle = window[radius]
+        middle = window[RADIUS]
         if middle is not None:
             yield replace(middle, face=_average(list(window))) if middle.face is not None else middle
 
@@ -162,21 +164,21 @@ def _then(tracked: Iterable[TrackedFrame], n: int) -> Iterator[TrackedFrame | No
 
 
 def _average(window: list[TrackedFrame | None]) -> Face | None:
-    radius = len(window) // 2
-    middle = window[radius]
+    middle = window[RADIUS]
     if middle is None or middle.face is None:
         return None
-    used = [(SMOOTHING[radius], middle.face)]
+    used = [(1.0, middle.face)]
     for direction in (-1, 1):
-        for distance in range(1, radius + 1):
-            neighbour = window[radius + direction * distance]
+        for distance in range(1, RADIUS + 1):
+            neighbour = window[RADIUS + direction * distance]
             # A jump stands on the first frame after it.
-            edge = window[radius + direction * distance + (1 if direction < 0 else 0)]
+            edge = window[RADIUS + direction * distance + (1 if direction < 0 else 0)]
             if neighbour is None or neighbour.face is None or edge is None or edge.jumped:
                 break
             if (neighbour.face.eyes is None) != (middle.face.eyes is None):
                 break
-            used.append((SMOOTHING[radius + direction * distance], neighbour.face))
+            apart = abs(neighbour.frame.time - middle.frame.time)
+            used.append((0.5 ** (apart / HALVING), neighbour.face))
     weights = np.array([weight for weight, _ in used])
     weights /= weights.sum()
     if middle.face.eyes is not None:
