@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -249,6 +250,29 @@ def test_a_new_box_outside_the_picture_costs_its_row_alone(photographs, tmp_path
     rows = prepare_faces(sources, tmp_path / "set", fixes={(sources[0], None): far})
     assert "lies outside the picture" in rows[0].status
     assert rows[1].status == "ok"
+
+
+def test_another_function_finds_anew(photographs, tmp_path):
+    source = str(photographs / "good.png")
+    for left in (10.0, 20.0):
+        rows = prepare_faces(
+            [source],
+            tmp_path / "set",
+            detector=lambda _, left=left: ([[left, 10, left + 50, 60]], None),
+            image_size=np.int64(32),
+        )
+        assert rows[0].box.startswith(f"{left:.1f} ")
+
+
+def test_detectors_that_cannot_be_hashed_are_taken(photographs, tmp_path):
+    @dataclass
+    class Fixed:
+        side: int = 50
+
+        def __call__(self, image):
+            return [[10, 10, 10 + self.side, 10 + self.side]], None
+
+    assert prepare_faces([str(photographs / "good.png")], tmp_path / "set", detector=Fixed())[0].status == "ok"
 
 
 def test_fixes_of_nothing_are_told(photographs, tmp_path):

@@ -29,7 +29,7 @@ Crop = tuple[Row, bytes | None]
 """A row, and its crop as a PNG file, if there is one."""
 
 
-_detector = cache(make_detector)
+_made = cache(make_detector)
 """Made once in every process: OpenCV's detectors cannot be sent from one to another."""
 ROUNDED = 1e-3
 """Seconds by which a frame may seem too early: Matroska rounds its time, and the first frame's, to milliseconds."""
@@ -121,14 +121,17 @@ class Cropper:
 
     def _tracked(self, name: str, frames: Iterator[VideoFrame]) -> Iterator[TrackedFrame]:
         if self.boxes is None:
-            return track_face(frames, _detector(self.detector), self.person)
+            return track_face(frames, self._detector(), self.person)
         return (TrackedFrame(frame, self._given(name, frame.index), False, 1) for frame in frames)
 
     def _found(self, name: str, frame: int | None, image: Image.Image) -> list[Face]:
         if self.boxes is None:
-            return detect_with(_detector(self.detector), np.asarray(image))
+            return detect_with(self._detector(), np.asarray(image))
         face = self._given(name, frame)
         return [] if face is None else [face]
+
+    def _detector(self) -> Detector:
+        return self.detector if callable(self.detector) else _made(self.detector)
 
     def _given(self, name: str, frame: int | None) -> Face | None:
         boxes = self.boxes or {}

@@ -12,14 +12,18 @@ import errno
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
+import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -123,14 +127,15 @@ def prepare_faces(
         If the folder cannot be written, as when the disk is full; what was finished is kept. BlockingIOError if
         another run is at work in it.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
-    _check(size, margin, person, rate, workers)
+    sides = np.atleast_1d(image_size).tolist()
+    _check(sides, margin, person, rate, workers)
+    size = sides[0], sides[-1]
     files = [source if isinstance(source, Source) else Source(source) for source in sources]
     make_detector(detector)  # told before any work if there is no such one
     root = Path(output)
     cropper = Cropper(detector, size, margin, person, rate, in_frames, boxes, fixes or {})
     settings = {
-        "detector": detector if isinstance(detector, str) else "callable",
+        "detector": _described(detector),
         "image_size": list(size),
         "margin": margin,
         "person": person,
@@ -161,9 +166,26 @@ def prepare_faces(
     return rows
 
 
-def _check(size: Any, margin: float, person: str, rate: float | None, workers: int) -> None:
-    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise ValueError(f"image_size={size!r} was expected to be a positive integer, or (height, width).")
+def _described(detector: str | os.PathLike[str] | Detector) -> str:
+    """Return a detector's name; with a digest of the file of a network, and of what is known of a function."""
+    if not callable(detector):
+        file = Path(detector)
+        digest = f" {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}" if file.suffix.lower() == ".onnx" else ""
+        return f"{detector}{digest}"
+    code = getattr(detector, "__code__", None)
+    known: list[Any] = [getattr(detector, "__module__", ""), getattr(detector, "__qualname__", type(detector).__name__)]
+    if code is not None:
+        closure = [cell.cell_contents for cell in getattr(detector, "__closure__", None) or ()]
+        held = (code.co_consts, getattr(detector, "__defaults__", None), closure)
+        known += [code.co_code, code.co_names, repr(held)]
+    with suppress(pickle.PicklingError, AttributeError, TypeError):  # a function within another
+        known.append(joblib.hash(detector))
+    return f"callable {joblib.hash(known)}"
+
+
+def _check(sides: list[Any], margin: float, person: str, rate: float | None, workers: int) -> None:
+    if len(sides) not in (1, 2) or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"image_size={sides!r} was expected to be a positive integer, or (height, width).")
     if not 0 <= margin <= 2:
         raise ValueError(f"margin={margin!r} was expected to be a share of the face's side, 0 to 2.")
     if person not in CHOICES:
