@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import tempfile
 import warnings
@@ -177,7 +178,7 @@ def _described(detector: str | os.PathLike[str] | Detector) -> str:
     if code is not None:
         closure = [cell.cell_contents for cell in getattr(detector, "__closure__", None) or ()]
         held = (code.co_consts, getattr(detector, "__defaults__", None), closure)
-        known += [code.co_code, code.co_names, repr(held)]
+        known += [code.co_code, code.co_names, re.sub(" at 0x[0-9a-f]+", "", repr(held))]  # places change with the run
     with suppress(pickle.PicklingError, AttributeError, TypeError):  # a function within another
         known.append(joblib.hash(detector))
     return f"callable {joblib.hash(known)}"
