@@ -88,7 +88,8 @@ def test_segments_in_frames_and_at_a_rate(portrait_video, tmp_path):
 
 
 def test_killed_run_goes_on_to_the_same_result(photographs, portrait_video, tmp_path, monkeypatch):
-    sources = [str(photographs / "good.png"), str(portrait_video), str(photographs / "good.jpg")]
+    photos = [Source(str(photographs / name), "joy", "A", "c0") for name in ("good.png", "good.jpg")]
+    sources = [photos[0], str(portrait_video), photos[1]]
     segments = SEGMENTS[:2]
     prepare_faces(sources, tmp_path / "whole", segments=segments)
     keep, kept = dataset._keep, []

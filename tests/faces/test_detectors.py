@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowexpr.faces import find_faces, make_detector
+from flowexpr.faces import Face, detectors, find_faces, make_detector
 from flowexpr.faces.detectors import detect_with
 
 EYES = np.array([[125.0, 102.0], [172.0, 103.0]])
@@ -85,3 +85,30 @@ def test_yunet_rows_become_faces(tmp_path, monkeypatch):
     assert face.box == (10, 20, 50, 70)
     assert face.eyes == ((22, 35), (42, 36))
     assert face.score == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("returned", [([[0, 0, 9, 9]], [], None), ([[0, 0, 9, 9]], None, [0.5, 0.6])])
+def test_landmarks_and_scores_are_of_every_box(returned):
+    with pytest.raises(ValueError, match=r"was expected to return (landmarks|scores) for 1 boxes, but gave [02]"):
+        detect_with(lambda image: returned, np.zeros((20, 20), np.uint8))
+
+
+def test_a_file_that_is_no_network_is_told(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    if not hasattr(cv2, "FaceDetectorYN"):
+        pytest.skip("this OpenCV has no FaceDetectorYN")
+    (tmp_path / "junk.onnx").write_bytes(b"junk")
+    with pytest.raises(ValueError, match="was expected to be a YuNet model"):
+        make_detector(tmp_path / "junk.onnx")
+
+
+def test_a_turned_copy_has_to_be_clearly_surer_than_the_picture(monkeypatch):
+    upright, turned = (
+        Face((10, 10, 50, 50), ((20, 25), (40, 25)), 0.5),
+        Face((14, 10, 54, 50), ((22, 20), (42, 30)), 0.55),
+    )
+    monkeypatch.setattr(detectors, "_upright", lambda grey: [upright])
+    monkeypatch.setattr(detectors, "_turned", lambda grey, degrees: [turned])
+    assert find_faces(np.zeros((64, 64), np.uint8)) == [upright]
+    monkeypatch.setattr(detectors, "CLEARLY", 0.04)
+    assert find_faces(np.zeros((64, 64), np.uint8)) == [turned]

@@ -175,7 +175,9 @@ def _described(detector: str | os.PathLike[str] | Detector) -> str:
         return f"{detector}{digest}"
     code = getattr(detector, "__code__", None)
     known: list[Any] = [getattr(detector, "__module__", ""), getattr(detector, "__qualname__", type(detector).__name__)]
-    if code is not None:
+    if code is None:
+        known.append(re.sub(" at 0x[0-9a-f]+", "", repr(vars(detector) if hasattr(detector, "__dict__") else detector)))
+    else:
         closure = [cell.cell_contents for cell in getattr(detector, "__closure__", None) or ()]
         held = (code.co_consts, getattr(detector, "__defaults__", None), closure)
         known += [code.co_code, code.co_names, re.sub(" at 0x[0-9a-f]+", "", repr(held))]  # places change with the run

@@ -39,6 +39,8 @@ MOST_TILT = 40.0
 """Largest angle of a face, degrees."""
 SURE = 0.6
 """Correlation with the average face from which on a face is not looked for in turned copies of the picture."""
+CLEARLY = 0.1
+"""By which a face in a turned copy has to be more like the average face than one found there in the picture itself."""
 TILTS = (-18.0, 18.0, -36.0, 36.0)
 """Degrees by which the picture is turned where no face is found in it as it comes, or none that is sure."""
 
@@ -109,6 +111,9 @@ def detect_with(detector: Detector, image: NDArray[np.uint8]) -> list[Face]:
             "a detector was expected to return boxes of shape (n, 4) as left, top, right, bottom, but returned "
             f"{found[0]!r}."
         )
+    for name, given in zip(("landmarks", "scores"), found[1:], strict=False):
+        if given is not None and len(given) != len(boxes):
+            raise ValueError(f"a detector was expected to return {name} for {len(boxes)} boxes, but gave {len(given)}.")
     scores = np.full(len(boxes), math.nan) if len(found) == 2 or found[2] is None else np.asarray(found[2], float)
     landmarks = [None] * len(boxes) if found[1] is None else list(found[1])
     faces = [_face(*row) for row in zip(boxes, landmarks, scores, strict=True)]
@@ -139,12 +144,18 @@ def find_faces(image: NDArray[np.uint8], *, tilted: bool = True) -> list[Face]:
         With eyes; the score is the correlation with the average face. The surest is first.
     """
     grey = _grey(image)
-    faces = _upright(grey)
+    upright = faces = _upright(grey)
     for pair in (TILTS[:2], TILTS[2:]) if tilted else ():
         if any(face.score >= SURE for face in faces):
             break
-        faces = _distinct([*faces, *(face for degrees in pair for face in _turned(grey, degrees))])
+        turned = [face for degrees in pair for face in _turned(grey, degrees)]
+        faces = _distinct([*faces, *(face for face in turned if not _contradicts(face, upright))])
     return faces
+
+
+def _contradicts(turned: Face, upright: list[Face]) -> bool:
+    """Tell whether a face of a turned copy lies where the picture itself shows one, without being clearly surer."""
+    return any(_same_place(turned, other) and turned.score < other.score + CLEARLY for other in upright)
 
 
 def _upright(grey: NDArray[np.uint8]) -> list[Face]:
@@ -198,9 +209,13 @@ def _distinct(faces: list[Face]) -> list[Face]:
     """Leave out faces that were found twice."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(math.dist(face.centre, other.centre) > 0.5 * other.side for other in kept):
+        if not any(_same_place(face, other) for other in kept):
             kept.append(face)
     return kept
+
+
+def _same_place(face: Face, other: Face) -> bool:
+    return math.dist(face.centre, other.centre) <= 0.5 * other.side
 
 
 def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -304,7 +319,13 @@ def _yunet(path: str) -> Detector:
         raise ImportError(f"OpenCV {cv2.__version__} has no FaceDetectorYN: pip install 'flowexpr[opencv]'")
     if not Path(path).is_file():
         raise FileNotFoundError(f"detector={path!r} was expected to be a YuNet file, but there is none.")
-    network = cv2.FaceDetectorYN.create(path, "", (320, 320))
+    try:
+        network = cv2.FaceDetectorYN.create(path, "", (320, 320))
+    except cv2.error as error:
+        raise ValueError(
+            f"detector={path!r} was expected to be a YuNet model (face_detection_yunet_*.onnx), but OpenCV cannot read "
+            f"it as one ({str(error).strip().splitlines()[-1]})."
+        ) from error
 
     def detect(image: NDArray[np.uint8]) -> Any:
         colour = np.repeat(image[..., None], 3, -1) if image.ndim == 2 else image[..., ::-1]
