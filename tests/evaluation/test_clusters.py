@@ -47,7 +47,7 @@ def test_frames_of_one_clip_are_no_neighbours():
     with_clips = cluster_scores(places, y, subject=subject, clip=clip)[0]
     without = cluster_scores(places, clip + 10 * subject, subject=subject)[1]
     assert without["purity"] == 1
-    assert cluster_scores(places, clip + 10 * subject, subject=subject, clip=clip)[1]["purity"] == 0
+    assert cluster_scores(places, clip + 10 * subject, subject=subject, clip=clip)[1]["purity"] is None
     assert with_clips["chance"] == pytest.approx((18 - 3) / (72 - 3))
 
 
@@ -57,3 +57,11 @@ def test_one_left_out_subject_has_expressions_only():
     rows = cluster_scores(places[own], y[own], subject=subject[own])
     assert rows[0]["silhouette"] is None
     assert rows[1]["purity"] == rows[2]["purity"] == 1
+
+
+def test_purity_is_unknown_where_no_neighbour_can_be_right():
+    places, y, subject, _ = points(3, 3)
+    rows = {row["groups"]: row for row in cluster_scores(places, y, subject=subject, clip=y)}
+    assert rows["expression within subject"]["purity"] is rows["expression within subject"]["chance"] is None
+    assert rows["expression within subject"]["silhouette"] > 0.5
+    assert rows["expression"]["purity"] is not None

@@ -37,7 +37,8 @@ def cluster_scores(
     rows : list of dict
         Three, whose ``groups`` are "subject", "expression" and "expression within subject": ``silhouette`` [1]_, from
         -1 (in the wrong cluster) over 0 to 1, None where there are not at least two groups; ``purity``, the share of
-        points whose nearest neighbour is of the same group; ``chance``, that share for neighbours taken at random.
+        points whose nearest neighbour is of the same group, among points that may have one (None where none may);
+        ``chance``, that share for neighbours taken at random.
         Within subjects, all three are means over the subjects that show at least two expressions.
 
     Raises
@@ -81,13 +82,13 @@ def cluster_scores(
 
 def _scores(distance: np.ndarray, apart: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
     """Score one grouping, given distances (n, n) and which pairs may be neighbours (n, n)."""
-    known = apart.any(axis=1)
     nearest = np.where(apart, distance, np.inf).argmin(axis=1)
     same = groups[:, None] == groups
+    known = (same & apart).any(axis=1)
     n_groups = len(np.unique(groups))
     silhouette = silhouette_score(distance, groups, metric="precomputed") if 2 <= n_groups < len(groups) else None
     if not known.any():
-        return {"silhouette": silhouette, "purity": None, "chance": None}
+        return {"silhouette": None if silhouette is None else float(silhouette), "purity": None, "chance": None}
     chance = (same & apart).sum(axis=1)[known] / apart.sum(axis=1)[known]
     return {
         "silhouette": None if silhouette is None else float(silhouette),
