@@ -59,9 +59,10 @@ def test_unknown_detector_is_told():
         make_detector("retina")
 
 
-def test_haar_cascade_finds_eyes(astronaut):
+@pytest.mark.parametrize("light", [1.0, 0.1])
+def test_haar_cascade_finds_eyes(astronaut, light):
     pytest.importorskip("cv2")
-    face = detect_with(make_detector("haar"), astronaut)[0]
+    face = detect_with(make_detector("haar"), (light * astronaut).astype(np.uint8))[0]
     assert face.box[0] < 145 < face.box[2]
     assert face.eyes is not None
     assert np.abs(np.array(face.eyes) - EYES).max() < 8

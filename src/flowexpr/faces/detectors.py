@@ -278,7 +278,8 @@ def _haar() -> Detector:
     frontal, eye = (cv2.CascadeClassifier(str(folder / name)) for name in names)
 
     def detect(image: NDArray[np.uint8]) -> Any:
-        grey = _grey(image)
+        # OpenCV's cascades see nothing in a dark picture.
+        grey = cv2.normalize(_grey(image), None, 0, 255, cv2.NORM_MINMAX)
         smallest = max(WINDOW, round(SMALLEST_SHARE * min(grey.shape)))
         for degrees in (0.0, *TILTS):
             turn = cv2.getRotationMatrix2D((grey.shape[1] / 2, grey.shape[0] / 2), degrees, 1.0)
