@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -292,6 +293,21 @@ def test_rows_of_videos_that_are_not_there_may_stand_in_the_fixes(photographs, t
 def test_fixes_of_other_files_are_refused(photographs, tmp_path):
     with pytest.raises(ValueError, match="fixes were expected to be of the inputs"):
         prepare_faces([str(photographs / "good.png")], tmp_path / "set", fixes={("x.png", None): Fix(drop=True)})
+
+
+def test_boxes_are_of_the_file_that_they_name(photographs, tmp_path):
+    (photographs / "more").mkdir()
+    shutil.copy(photographs / "good.png", photographs / "more" / "good.png")
+    sources = [str(photographs / "good.png"), str(photographs / "more" / "good.png")]
+    boxes = {("more/good.png", None): Face((10, 10, 50, 50))}
+    rows = prepare_faces(sources, tmp_path / "set", boxes=boxes)
+    assert [row.status for row in rows] == ["no box in the table", "ok"]
+    with pytest.raises(
+        ValueError, match=r"boxes name good\.png, which was expected to be one of the inputs, but may be"
+    ):
+        prepare_faces(sources, tmp_path / "set", boxes={("good.png", None): Face((10, 10, 50, 50))})
+    with pytest.warns(UserWarning, match=r"boxes name 1 files that are no inputs: other\.png"):
+        prepare_faces(sources, tmp_path / "set", boxes=boxes | {("other.png", None): Face((0, 0, 9, 9))})
 
 
 def test_boxes_of_a_table_are_used(photographs, tmp_path):

@@ -64,7 +64,7 @@ class Cropper:
     in_frames : bool
         Whether segments are given in frames instead of seconds.
     boxes : dict or None
-        Where faces are, instead of a detector: of (name, frame or None).
+        Where faces are, instead of a detector: of (path as `name_of` has it, frame or None).
     fixes : dict
         What a person changed: of (source, frame or None).
     """
@@ -134,8 +134,7 @@ class Cropper:
         return self.detector if callable(self.detector) else _made(self.detector)
 
     def _given(self, name: str, frame: int | None) -> Face | None:
-        boxes = self.boxes or {}
-        return boxes.get((name, frame)) or boxes.get((Path(name).name, frame))
+        return (self.boxes or {}).get((name, frame))
 
     def _crop(
         self,

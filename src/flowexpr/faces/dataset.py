@@ -98,7 +98,8 @@ def prepare_faces(
     detector : str or callable, default="cascade"
         See `flowexpr.faces.detectors.make_detector`.
     boxes : dict, default=None
-        Where faces are, instead of a detector (`read_boxes`).
+        Where faces are, instead of a detector (`read_boxes`). A file is named by its path, or by as much of its end as
+        tells it from the others; names of no file are warned of.
     person : {"nearest", "largest", "central"}, default="nearest"
         Which of several faces is taken; "nearest" to where the person was last, and the largest where that is
         unknown.
@@ -134,7 +135,8 @@ def prepare_faces(
     files = [source if isinstance(source, Source) else Source(source) for source in sources]
     make_detector(detector)  # told before any work if there is no such one
     root = Path(output)
-    cropper = Cropper(detector, size, margin, person, rate, in_frames, boxes, fixes or {})
+    placed = None if boxes is None else _placed(boxes, files)
+    cropper = Cropper(detector, size, margin, person, rate, in_frames, placed, fixes or {})
     settings = {
         "detector": _described(detector),
         "image_size": list(size),
@@ -246,6 +248,29 @@ def _units(
 def _names(video: str, path: str) -> bool:
     given = Path(name_of(path))
     return video in (given.as_posix(), given.name) or given.as_posix().endswith(f"/{video}")
+
+
+def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
+    """Return the boxes by the whole path of the file that each is of."""
+    paths = [name_of(source.path) for source in files]
+    of: dict[str, str] = {}
+    strangers = []
+    for name in dict.fromkeys(name for name, _ in boxes):
+        fitting = [path for path in paths if path == name] or [path for path in paths if _names(name, path)]
+        if len(set(fitting)) > 1:
+            raise ValueError(
+                f"boxes name {name}, which was expected to be one of the inputs, but may be any of "
+                f"{', '.join(fitting[:5])}. Write as much of its path as tells them apart."
+            )
+        if fitting:
+            of[name] = fitting[0]
+        else:
+            strangers.append(name)
+    if strangers:
+        warnings.warn(
+            f"boxes name {len(strangers)} files that are no inputs: {', '.join(strangers[:5])}.", stacklevel=3
+        )
+    return {(of[name], frame): face for (name, frame), face in boxes.items() if name in of}
 
 
 def _check_segments(segments: list[Segment], files: list[Source]) -> None:
