@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -154,3 +155,12 @@ def test_plot_without_a_video_is_refused_at_once(model, tmp_path, capsys):
     Image.new("L", (16, 16)).save(tmp_path / "a.png")
     assert main(["predict", model, str(tmp_path / "a.png"), "--plot", str(tmp_path / "out.png")]) == 2
     assert "no input is a video" in capsys.readouterr().err
+
+
+def test_without_pyav_an_earlier_output_stays(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "out.csv").write_text("earlier")
+    (tmp_path / "clip.mp4").write_bytes(b"video")
+    assert main(["predict", str(model), str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "out.csv")]) == 2
+    assert "reading videos needs PyAV" in capsys.readouterr().err
+    assert (tmp_path / "out.csv").read_text() == "earlier"

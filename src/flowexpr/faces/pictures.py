@@ -14,7 +14,7 @@ from flowexpr.faces.face import Face
 from flowexpr.faces.preparation import FacePreparation
 from flowexpr.faces.reading import read_image
 from flowexpr.faces.tracking import choose_face, track_face
-from flowexpr.faces.video import is_video, read_frames
+from flowexpr.faces.video import is_video, read_frames, require_av
 
 __all__ = ["NO_FACE", "Picture", "read_pictures"]
 
@@ -72,7 +72,10 @@ def read_pictures(
     ValueError, ImportError
         If there is no such detector, or its library is not installed.
     """
-    may_be_looked_for = prepare.crop == "face" or (prepare.crop is None and any(map(is_video, paths)))
+    has_videos = any(map(is_video, paths))
+    if has_videos:
+        require_av()
+    may_be_looked_for = prepare.crop == "face" or (prepare.crop is None and has_videos)
     found_by = make_detector(detector) if may_be_looked_for and detector != "none" else None
     return _pictures(paths, prepare, found_by, person)
 

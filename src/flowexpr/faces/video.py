@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flowexpr.exceptions import UnreadableImageError
 
-__all__ = ["VIDEO_SUFFIXES", "VideoFrame", "is_video", "read_frames"]
+__all__ = ["VIDEO_SUFFIXES", "VideoFrame", "is_video", "read_frames", "require_av"]
 
 VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv"),
@@ -79,12 +79,9 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
     ImportError
         If PyAV is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            "reading videos needs PyAV, which is not installed. Install it with: pip install 'flowexpr[video]'"
-        ) from error
+    require_av()
+    import av
+
     av.logging.set_level(None)  # damage is told by an exception, not by lines on standard error
     try:
         with av.open(os.fspath(path), metadata_errors="replace") as container:
@@ -99,6 +96,16 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
         raise UnreadableImageError("no permission to read it") from error
     except (av.error.FFmpegError, ValueError, OSError, UnicodeError, MemoryError) as error:
         raise UnreadableImageError(f"not a video, or damaged: {_reason(error)}") from error
+
+
+def require_av() -> None:
+    """Fail early, with the remedy, where PyAV is missing."""
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "reading videos needs PyAV, which is not installed. Install it with: pip install 'flowexpr[video]'"
+        ) from error
 
 
 def _decoded(container: Any) -> Iterator[VideoFrame]:
