@@ -1,8 +1,8 @@
 """``flowexpr explain``: why a model says what it says of an image, as a figure or a page."""
 
 import argparse
-import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowexpr.classifier import FlowExpressionClassifier
-from flowexpr.cli.options import check_writable, command_parser, preparation_of
+from flowexpr.cli.options import check_writable, command_parser, figure_endings, preparation_of
 from flowexpr.datasets import load_faces
+from flowexpr.datasets._entries import describe_files
 from flowexpr.display import ExplanationDisplay
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.exceptions import UnreadableImageError
@@ -29,9 +30,6 @@ The figure: the face, the map of the evidence, its sum over the regions of the f
 nearest face that the model takes for the other expression, and with --reference the nearest faces of both. The sentence
 is printed too. What is written shows the face: whoever gets the file can see it.
 """
-
-FIGURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".eps", ".tif", ".tiff", ".webp")
-"""Endings of files that matplotlib writes."""
 
 FIGURE_SIZE = (12.5, 6.4)
 """Inches."""
@@ -66,8 +64,9 @@ def _run(options: argparse.Namespace) -> int:
     is_page = suffix in (".html", ".htm")
     if not is_page:
         require_matplotlib("flowexpr explain -o FIGURE")
-        if suffix not in FIGURES:
-            raise ValueError(f"-o {options.output} was expected to end in .html or one of {', '.join(FIGURES)}.")
+        if suffix not in figure_endings():
+            endings = sorted(figure_endings(), key=lambda ending: ending != ".png")
+            raise ValueError(f"-o {options.output} was expected to end in .html or one of {', '.join(endings)}.")
         if len(options.images) > 1:
             raise ValueError(
                 f"-o {options.output} takes one image, but {len(options.images)} came. Write a page: -o out.html."
@@ -79,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
     reference = exclude = None
     if options.reference is not None:
         reference = _reference(options.reference, prepare, model, options.subject)
-        exclude = [_whose(path, options.subject) for path in options.images]
+        exclude = _whose(options.images, options.subject)
     explanations = model.explain(
         np.stack([_read(prepare, path) for path in options.images]),
         _label(model, options.against),
@@ -144,14 +143,12 @@ def _reference(
         print(f"--reference {folder}: left out what the model does not know: {others}", file=sys.stderr)
     kept = known[faces.target]
     labels = np.array([written.get(name) for name in faces.target_names[faces.target[kept]]])
-    return faces.images[kept], labels, np.array([_whose(path, subject) for path in faces.paths[kept]])
+    return faces.images[kept], labels, np.array(_whose(faces.paths[kept], subject))
 
 
-def _whose(path: str, subject: str | None) -> str:
-    """Return the person that a file name tells of, or else the file."""
+def _whose(paths: Sequence[str], subject: str | None) -> list[str]:
+    """Return the person that each file's name tells of, or else the file."""
+    files = [Path(path).resolve() for path in paths]
     if subject is None:
-        return str(Path(path).resolve())
-    match = re.search(subject, Path(path).name)
-    if not match:
-        raise ValueError(f"--subject {subject!r} was expected to match every file, but finds nothing in {path}.")
-    return match[1 if match.re.groups else 0]
+        return [str(file) for file in files]
+    return [str(entry.subject) for entry in describe_files(files, Path.cwd(), {"subject": subject}, None)]

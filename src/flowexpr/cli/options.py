@@ -25,10 +25,18 @@ __all__ = [
     "check_writable",
     "command_parser",
     "describe_faces",
+    "figure_endings",
     "peak_memory",
     "preparation_of",
     "read_faces",
 ]
+
+
+def figure_endings() -> list[str]:
+    """Return the endings of files that matplotlib writes."""
+    from matplotlib.figure import Figure
+
+    return [f".{name}" for name in sorted(Figure().canvas.get_supported_filetypes())]
 
 
 def command_parser(commands: Any, name: str, summary: str, details: str) -> argparse.ArgumentParser:

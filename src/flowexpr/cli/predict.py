@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from flowexpr.cli.options import check_writable, command_parser, preparation_of
+from flowexpr.cli.options import check_writable, command_parser, figure_endings, preparation_of
 from flowexpr.cli.predictions import FexColumns, OwnColumns, Smoother, predictions_of
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.display.timeline import Timeline, TimelineDisplay
@@ -128,11 +128,8 @@ def _check(options: argparse.Namespace, paths: list[str]) -> None:
 
 def _check_plot(output: str, paths: list[str]) -> None:
     """Refuse a plot of no videos, or of a format that there is not."""
-    from matplotlib.figure import Figure
-
-    formats = Figure().canvas.get_supported_filetypes()
-    if Path(output).suffix[1:].lower() not in formats:
-        raise ValueError(f"--plot {output} was expected to end in one of .{', .'.join(sorted(formats))}.")
+    if Path(output).suffix.lower() not in figure_endings():
+        raise ValueError(f"--plot {output} was expected to end in one of {', '.join(figure_endings())}.")
     if not any(map(is_video, paths)):
         raise ValueError("--plot draws probabilities over the time of videos, but no input is a video.")
 

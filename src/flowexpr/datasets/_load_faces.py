@@ -54,10 +54,9 @@ def load_faces(
         have no image and are left out.
     layout : {"ck+48", "jaffe", "kdef", "folder", "manifest"} or callable, default=None
         How files are named. The first three are the data sets' own ways; "folder" takes labels from folders even
-        where there is a manifest (but ``flowexpr prepare``'s); a
-        callable gets each path below the folder and returns a dict of label and, where
-        known, subject, clip and frame, or None for a name that is not of the data set. Names that do not fit are
-        listed in an error. None is "manifest" where there is one, else "folder".
+        where there is a manifest (but ``flowexpr prepare``'s); a callable gets each path below the folder and returns a
+        dict of label and, where known, subject, clip and frame, or None for a name that is not of the data set. Names
+        that do not fit are listed in an error. None is "manifest" where there is one, else "folder".
     label, subject, clip : str, default=None
         Regular expressions searched in the file name, or in the path below the folder if they hold a slash; the
         first group counts, or the whole match where there is none. Without `label` the expression is the manifest's
