@@ -257,11 +257,7 @@ def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
     strangers = []
     for name in dict.fromkeys(name for name, _ in boxes):
         fitting = [path for path in paths if path == name] or [path for path in paths if _names(name, path)]
-        if len(set(fitting)) > 1:
-            raise ValueError(
-                f"boxes name {name}, which was expected to be one of the inputs, but may be any of "
-                f"{', '.join(fitting[:5])}. Write as much of its path as tells them apart."
-            )
+        _check_one(f"boxes name {name}", list(dict.fromkeys(fitting)))
         if fitting:
             of[name] = fitting[0]
         else:
@@ -278,11 +274,16 @@ def _check_segments(segments: list[Segment], files: list[Source]) -> None:
     videos = [source.path for source in files if is_video(source.path)]
     for video in dict.fromkeys(segment.video for segment in segments):
         named = [name_of(path) for path in videos if _names(video, path)]
-        if len(named) > 1:
-            raise ValueError(
-                f"segments name the video {video}, which was expected to be one of the inputs, but may be any of "
-                f"{', '.join(named[:5])}. Write as much of its path as tells them apart."
-            )
+        _check_one(f"segments name the video {video}", named)
+
+
+def _check_one(told: str, paths: list[str]) -> None:
+    """Refuse a name in a table that several inputs may have."""
+    if len(paths) > 1:
+        raise ValueError(
+            f"{told}, which was expected to be one of the inputs, but may be any of {', '.join(paths[:5])}. Write as "
+            "much of its path as tells them apart."
+        )
 
 
 def _check_known(plan: list[tuple[list[Source], list[Segment] | None]]) -> None:
