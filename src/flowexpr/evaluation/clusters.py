@@ -54,9 +54,10 @@ def cluster_scores(
     Examples
     --------
     >>> from flowexpr.evaluation import cluster_scores
-    >>> rows = cluster_scores([[0, 0], [0, 1], [9, 0], [9, 1]], ["joy", "fear"] * 2, subject=[1, 1, 2, 2])
-    >>> [(row["groups"], row["purity"]) for row in rows]
-    [('subject', 1.0), ('expression', 0.0), ('expression within subject', 0.0)]
+    >>> points = [[0, 0], [0, 1], [0, 4], [0, 5], [9, 0], [9, 1], [9, 4], [9, 5]]
+    >>> rows = cluster_scores(points, ["joy", "joy", "fear", "fear"] * 2, subject=[1] * 4 + [2] * 4)
+    >>> [(row["groups"], row["purity"], round(row["chance"], 2)) for row in rows]
+    [('subject', 1.0, 0.43), ('expression', 1.0, 0.43), ('expression within subject', 1.0, 0.33)]
     """
     check_consistent_length(points, y, subject, clip)
     rows = np.asarray(points, dtype=np.float64).reshape(len(np.asarray(points)), -1)
