@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -283,11 +284,25 @@ def test_fixes_of_nothing_are_told(photographs, tmp_path):
         prepare_faces([source], tmp_path / "set", fixes={(source, 9999): Fix(drop=True)})
 
 
-def test_rows_of_videos_that_are_not_there_may_stand_in_the_fixes(photographs, tmp_path):
-    source = Source(str(photographs / "good.png"), "joy")
-    segments = [Segment("missing.mp4", 0, 1, "joy")]
-    rows = prepare_faces([source], tmp_path / "set", segments=segments, fixes={("missing.mp4", None): Fix(drop=True)})
-    assert [row.status for row in rows if row.source == "missing.mp4"] == ["no such video among the inputs"]
+@pytest.mark.parametrize(
+    ("fix", "status"), [(Fix(drop=True), "dropped by hand"), (Fix(label="fear"), "(unreadable: |no ).*")]
+)
+def test_fixes_of_what_has_no_crop_are_applied(photographs, tmp_path, fix, status):
+    (tmp_path / "damaged.mp4").touch()
+    (tmp_path / "unnamed.mp4").touch()
+    paths = [photographs / "good.png", photographs / "empty.png", tmp_path / "damaged.mp4", tmp_path / "unnamed.mp4"]
+    sources = [Source(str(path), "joy") for path in paths]
+    segments = [Segment(name, 0, 1, "joy") for name in ("damaged.mp4", "missing.mp4")]
+    names = [*map(str, paths[1:]), "missing.mp4"]
+    settings = {"segments": segments, "fixes": {(name, None): fix for name in names}, "detector": "none"}
+    rows = prepare_faces(sources, tmp_path / "set", **settings)
+    made = contents(tmp_path / "set")
+    assert prepare_faces(sources, tmp_path / "set", **settings) == rows
+    assert contents(tmp_path / "set") == made
+    assert rows[0].status == "ok"
+    assert [row.source for row in rows[1:]] == [names[0], names[1], names[1], *names[2:]]
+    assert all(re.fullmatch(status, row.status) for row in rows[1:])
+    assert not fix.label or {row.label for row in rows[1:]} == {"fear"}
 
 
 def test_fixes_of_other_files_are_refused(photographs, tmp_path):

@@ -86,7 +86,7 @@ class Cropper:
             try:
                 image = read_image(source.path)
             except UnreadableImageError as error:
-                yield replace(row, status=f"unreadable: {error}"), None
+                yield self.lost(row, f"unreadable: {error}"), None
                 continue
             found = self._found(row.source, None, image)
             face = choose_face(found, self.person, image.size[::-1])
@@ -111,9 +111,17 @@ class Cropper:
                     yield crop
                 del wanted.segments_of[frame.index]
         except UnreadableImageError as error:
-            yield Row(source=name, status=f"unreadable: {error}"), None
+            yield self.lost(Row(source=name), f"unreadable: {error}"), None
         for number, reason in wanted.missed() if segments else ():
-            yield replace(self._row(source, segments, number), source=name, status=reason), None
+            yield self.lost(replace(self._row(source, segments, number), source=name), reason), None
+
+    def lost(self, row: Row, reason: str) -> Row:
+        """Return the row of what has no crop, fixes applied: a person may have dropped it."""
+        fix = self._fix_of(row)
+        return replace(row, label=fix.label or row.label, status="dropped by hand" if fix.drop else reason)
+
+    def _fix_of(self, row: Row) -> Fix:
+        return self.fixes.get((row.source, int(row.frame) if row.frame else None), Fix())
 
     def _row(self, source: Source, segments: list[Segment] | None, number: int) -> Row:
         told = source if segments is None else segments[number]
@@ -146,31 +154,28 @@ class Cropper:
         before: NDArray[np.float32] | None,
     ) -> tuple[Crop, NDArray[np.float32] | None]:
         """Return the row with its crop, fixes applied, and the thumbnail that the next is compared with."""
-        fix = self.fixes.get((row.source, int(row.frame) if row.frame else None), Fix())
-        if fix.label:
-            row = replace(row, label=fix.label)
-        if fix.drop:
-            return (replace(row, status="dropped by hand"), None), before
+        fix = self._fix_of(row)
         if fix.box:
             face, flags = Face(fix.box), []
         if fix != Fix():
             flags = [*flags, "fixed"]
-        if face is None:
+        if face is None or fix.drop:
             reason = "no face found" if self.boxes is None else "no box in the table"
-            return (replace(row, status=reason), None), before
+            return (self.lost(row, reason), None), before
         try:
             if self.detector == "none" and self.boxes is None and not fix.box:
                 crop = fit_evenly(image, self.image_size)
             else:
                 crop = crop_face(image, face, self.image_size, self.margin)
         except ValueError as error:
-            return (replace(row, status=str(error)), None), before
+            return (self.lost(row, str(error)), None), before
         grey = np.asarray(crop.convert("L"))
         quality, small = quality_of(grey), thumbnail(grey)
         if before is not None and is_near_duplicate(before, small):
             flags = [*flags, "near-duplicate"]
         file = io.BytesIO()
         crop.save(file, "png", compress_level=1)  # crops are small and many
+        row = replace(row, label=fix.label or row.label)
         row = row.measured(f"{place}.png", face, quality, [*flags, *quality.flags()])
         return (row, file.getvalue()), small
 

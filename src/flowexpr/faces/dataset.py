@@ -235,11 +235,11 @@ def _units(
         for i, (sources, own) in enumerate(plan)
     ]
     unmatched = [
-        Row(label=s.label, subject=s.subject, clip=s.clip, source=s.video, status="no such video among the inputs")
+        cropper.lost(Row("", s.label, s.subject, s.clip, source=s.video), "no such video among the inputs")
         for s in rest
     ]
     unmatched += [
-        Row(subject=s.subject, clip=s.clip, source=name_of(s.path), status="no segment names it, and it has no label")
+        cropper.lost(Row("", "", s.subject, s.clip, source=name_of(s.path)), "no segment names it, and it has no label")
         for s in unnamed
     ]
     return units, unmatched
@@ -374,7 +374,7 @@ def _do(unit: _Unit, cropper: Cropper, made: Path) -> tuple[_Unit, list[Row]]:
     video = len(unit.sources) == 1 and is_video(unit.sources[0].path)
     if video and unit.segments is not None and not unit.segments:
         crops: Iterator[Crop] = iter(
-            [(Row(source=name_of(unit.sources[0].path), status="no segment of this video"), None)]
+            [(cropper.lost(Row(source=name_of(unit.sources[0].path)), "no segment of this video"), None)]
         )
     elif video:
         crops = cropper.of_video(unit.sources[0], unit.segments, folder)
