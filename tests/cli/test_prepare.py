@@ -114,9 +114,13 @@ def test_input_inside_the_output_is_refused(photographs, capsys):
 
 
 def test_doubled_input_is_taken_once(photographs, tmp_path):
-    doubled = [str(photographs), str(photographs / "anger"), str(photographs / "anger" / "S011_001_00000001.png")]
+    (tmp_path / "link").symlink_to(photographs / "anger")
+    file = photographs / "anger" / "S011_001_00000001.png"
+    doubled = [str(path) for path in (file, photographs, photographs / "anger", tmp_path / "link")]
     assert main(["prepare", *doubled, "-o", str(tmp_path / "set"), "--detector", "none"]) == 0
     assert len(sources(tmp_path)) == 2
+    faces = load_faces(tmp_path / "set")
+    assert faces.target_names[faces.target].tolist() == ["anger", "happy"]
 
 
 def test_layout_of_a_manifest_is_refused_by_those_there_are(photographs, tmp_path, capsys):

@@ -18,10 +18,11 @@ from flowexpr.faces import find_images, prepare_faces, read_image
 
 def prepared(path, tmp_path, **settings):
     """Prepare a file between two good ones, and return the rows of the file in the middle."""
-    good = tmp_path / "good.png"
-    Image.new("L", (64, 64), 90).save(good)
+    good = [tmp_path / "good.png", tmp_path / "good too.png"]
+    for file in good:
+        Image.new("L", (64, 64), 90).save(file)
     settings = {"detector": "none", **settings}
-    rows = prepare_faces([str(good), str(path), str(good)], tmp_path / "set", **settings)
+    rows = prepare_faces([str(good[0]), str(path), str(good[1])], tmp_path / "set", **settings)
     if settings["detector"] == "none":
         assert rows[0].status == rows[-1].status == "ok"
     return rows[1:-1]

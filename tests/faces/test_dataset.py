@@ -29,6 +29,12 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def copies(path, folder, n):
+    """Return n copies of a file, for what takes every file once."""
+    folder.mkdir()
+    return [shutil.copy(path, folder / f"{number:02d}{path.suffix}").as_posix() for number in range(n)]
+
+
 def of_kind(rows):
     return {row.source.rsplit("/", 1)[-1]: row.status for row in rows}
 
@@ -116,7 +122,8 @@ def test_killed_run_goes_on_to_the_same_result(photographs, portrait_video, tmp_
 
 @pytest.mark.slow
 def test_killed_with_no_warning_it_goes_on_to_the_same_result(photographs, portrait_video, tmp_path):
-    sources = [str(photographs / "good.png"), str(portrait_video), str(photographs / "good.jpg"), str(portrait_video)]
+    videos = copies(portrait_video, tmp_path / "videos", 2)
+    sources = [str(photographs / "good.png"), videos[0], str(photographs / "good.jpg"), videos[1]]
     prepare_faces(sources, tmp_path / "whole", rate=5)
     program = (
         "import sys; from flowexpr.faces import prepare_faces; "
@@ -185,7 +192,7 @@ def test_full_disk_while_crops_are_written_loses_nothing(photographs, tmp_path, 
     import errno
     from pathlib import Path
 
-    sources = [str(photographs / "good.png")] * 65  # two units
+    sources = copies(photographs / "good.png", tmp_path / "photographs", 65)  # two units
     prepare_faces(sources, tmp_path / "whole", detector="none")
     write, written = Path.write_bytes, []
 
@@ -211,6 +218,24 @@ def test_segment_of_a_video_that_may_be_several_is_refused(portrait_video, tmp_p
     other.write_bytes(portrait_video.read_bytes())
     with pytest.raises(ValueError, match=r"segments name the video portrait\.mp4, .* may be any of"):
         prepare_faces([str(portrait_video), str(other)], tmp_path / "set", segments=SEGMENTS[:1])
+
+
+def test_a_file_given_again_is_taken_once(photographs, portrait_video, tmp_path, monkeypatch):
+    monkeypatch.chdir(photographs)
+    (tmp_path / "link.mp4").symlink_to(portrait_video)
+    image, video = Source("good.png", subject="A"), Source(str(portrait_video))
+    again = [Source("./good.png", "joy"), str(photographs / "good.png"), str(tmp_path / "link.mp4"), video]
+    settings = {"segments": [Segment("portrait.mp4", 0, 0.2, "joy", "A", "c")], "detector": "none"}
+    rows = prepare_faces([video, image, *again], tmp_path / "set", **(settings | {"segments": None}), rate=1)
+    assert [row.source for row in rows] == [str(portrait_video)] * 4 + ["good.png"]
+    assert (rows[-1].label, rows[-1].subject) == ("joy", "A")
+    assert len(prepare_faces([video, video], tmp_path / "set", **settings)) == 2
+
+
+def test_a_file_given_again_as_another_is_refused(photographs, tmp_path):
+    path = str(photographs / "good.png")
+    with pytest.raises(ValueError, match=r"good\.png was .* the same file as .*another label \(anger instead of joy\)"):
+        prepare_faces([Source(path, "joy"), Source(path, "anger")], tmp_path / "set")
 
 
 def test_folder_of_other_things_is_refused(photographs, tmp_path):
@@ -333,7 +358,7 @@ def test_boxes_of_a_table_are_used(photographs, tmp_path):
 
 
 def test_near_duplicates_are_flagged(photographs, tmp_path):
-    rows = prepare_faces([str(photographs / "good.png")] * 2, tmp_path / "set")
+    rows = prepare_faces(copies(photographs / "good.png", tmp_path / "photographs", 2), tmp_path / "set")
     assert rows[0].flags == ""
     assert rows[1].flags == "near-duplicate"
 

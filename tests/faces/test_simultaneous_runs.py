@@ -1,5 +1,6 @@
 """Several runs on one folder: a second one waits for its turn, and workers of a killed one spoil nothing."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def test_lock_goes_with_a_killed_run(tmp_path):
 
 @pytest.mark.slow
 def test_workers_of_a_killed_run_spoil_no_later_one(portrait_video, tmp_path):
-    sources = [str(portrait_video)] * 3
+    sources = [str(shutil.copy(portrait_video, tmp_path / f"{number}.mp4")) for number in range(3)]
     program = (
         "import time; import numpy as np; from flowexpr.faces import prepare_faces\n"
         "def slow(image): time.sleep(0.05); return [[20, 20, 220, 220]], None\n"

@@ -1,7 +1,6 @@
 """``flowexpr prepare``: from recordings and photographs to a data set of face crops."""
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter
@@ -100,13 +99,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:
-    """Return all files of the inputs, each once, with what the layout or the patterns say of them.
+    """Return all files of the inputs, with what the layout or the patterns say of them.
 
     Folders are searched, but for the data set that is written.
     """
     patterns = {name: getattr(options, name) for name in ("label", "subject", "clip")}
     output = Path(options.output)
-    sources: dict[Path, Source] = {}
+    sources: list[Source] = []
     for given in map(Path, options.inputs):
         if given.resolve().is_relative_to(output.resolve()):
             raise ValueError(
@@ -120,11 +119,10 @@ def _sources(options: argparse.Namespace) -> list[Source]:
         layout = options.layout or ("folder" if folder and not options.segments else None)
         absolute = [path.absolute() for path in paths]
         for path, entry in zip(paths, describe_files(absolute, base, patterns, layout), strict=True):
-            source = Source(str(path), entry.label, entry.subject or "", entry.clip or "")
-            sources.setdefault(Path(os.path.normpath(entry.path)), source)
+            sources.append(Source(str(path), entry.label, entry.subject or "", entry.clip or ""))
         if not paths:
-            sources[given] = Source(str(given))  # its row says that it is a folder without images
-    return list(sources.values())
+            sources.append(Source(str(given)))  # its row says that it is a folder without images
+    return sources
 
 
 def _summary(rows: list[Row]) -> str:

@@ -19,7 +19,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,8 @@ def prepare_faces(
     Parameters
     ----------
     sources : sequence of Source or str
-        Files: images and videos.
+        Files: images and videos. One that is given more than once, by whatever path or link, is taken once, by the
+        first.
     output : path-like
         Folder to write: new, empty, or one that an earlier run wrote. ``load_faces(output)`` reads it.
     segments : sequence of Segment, default=None
@@ -123,8 +124,8 @@ def prepare_faces(
     Raises
     ------
     ValueError
-        If a parameter is not what it must be, subjects are known of some segments only, or the folder holds other
-        things.
+        If a parameter is not what it must be, subjects are known of some segments only, a file is given again with
+        another label, subject or clip, or the folder holds other things.
     OSError
         If the folder cannot be written, as when the disk is full; what was finished is kept. BlockingIOError if
         another run is at work in it.
@@ -132,7 +133,7 @@ def prepare_faces(
     sides = np.atleast_1d(image_size).tolist()
     _check(sides, margin, person, rate, workers)
     size = sides[0], sides[-1]
-    files = [source if isinstance(source, Source) else Source(source) for source in sources]
+    files = _each_once([source if isinstance(source, Source) else Source(source) for source in sources])
     make_detector(detector)  # told before any work if there is no such one
     root = Path(output)
     placed = None if boxes is None else _placed(boxes, files)
@@ -199,6 +200,29 @@ def _check(sides: list[Any], margin: float, person: str, rate: float | None, wor
         raise ValueError(f"rate={rate!r} was expected to be frames a second, more than 0, or None.")
     if workers < 1:
         raise ValueError(f"workers={workers!r} was expected to be at least 1.")
+
+
+def _each_once(files: list[Source]) -> list[Source]:
+    """Return every file once, by its first path, with what is known of it by any."""
+    once: dict[str, Source] = {}
+    for source in files:
+        place = os.path.realpath(source.path)
+        once[place] = _joined(once.get(place, source), source)
+    return list(once.values())
+
+
+def _joined(first: Source, again: Source) -> Source:
+    known = {}
+    for kind in ("label", "subject", "clip"):
+        told = {name for name in (getattr(first, kind), getattr(again, kind)) if name}
+        if len(told) > 1:
+            raise ValueError(
+                f"{name_of(again.path)} was expected to be given once, but is the same file as "
+                f"{name_of(first.path)} with another {kind} ({getattr(again, kind)} instead of {getattr(first, kind)})."
+                " Leave one of them out."
+            )
+        known[kind] = "".join(told)
+    return replace(first, **known)
 
 
 def _units(
