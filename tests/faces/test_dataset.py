@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -190,7 +192,6 @@ def test_full_disk_is_told_and_what_is_finished_is_kept(photographs, tmp_path, m
 
 def test_full_disk_while_crops_are_written_loses_nothing(photographs, tmp_path, monkeypatch):
     import errno
-    from pathlib import Path
 
     sources = copies(photographs / "good.png", tmp_path / "photographs", 65)  # two units
     prepare_faces(sources, tmp_path / "whole", detector="none")
@@ -290,6 +291,30 @@ def test_another_function_finds_anew(photographs, tmp_path):
             image_size=np.int64(32),
         )
         assert rows[0].box.startswith(f"{left:.1f} ")
+
+
+def test_another_network_of_the_same_name_finds_anew(photographs, tmp_path, monkeypatch):
+    cv2 = pytest.importorskip("cv2")
+
+    class Network:
+        def __init__(self, path, *_):
+            self.left = float(Path(path).read_text())
+
+        def setInputSize(self, size):
+            pass
+
+        def detect(self, image):
+            return 1, np.array([[self.left, 10, 50, 50, 30, 30, 50, 30, *[0] * 6, 0.9]], np.float32)
+
+    monkeypatch.setattr(cv2, "FaceDetectorYN", SimpleNamespace(create=Network), raising=False)
+    lefts = []
+    for folder, left in (("a", "10"), ("a", "20"), ("b", "30")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "yunet.onnx").write_text(left)
+        monkeypatch.chdir(tmp_path / folder)
+        (row,) = prepare_faces([str(photographs / "good.png")], tmp_path / "set", detector="yunet.onnx")
+        lefts.append(row.box.split()[0])
+    assert lefts == ["10.0", "20.0", "30.0"]
 
 
 def test_detectors_that_cannot_be_hashed_are_taken(photographs, tmp_path):

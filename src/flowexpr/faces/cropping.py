@@ -28,11 +28,14 @@ __all__ = ["Crop", "Cropper", "Source"]
 Crop = tuple[Row, bytes | None]
 """A row, and its crop as a PNG file, if there is one."""
 
-
-_made = cache(make_detector)
-"""Made once in every process: OpenCV's detectors cannot be sent from one to another."""
 ROUNDED = 1e-3
 """Seconds by which a frame may seem too early: Matroska rounds its time, and the first frame's, to milliseconds."""
+
+
+@cache
+def _made(detector: str, described: str) -> Detector:
+    """Make a detector once in every process (OpenCV's cannot be sent from one to another), anew where it changed."""
+    return make_detector(detector)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Cropper:
     ----------
     detector : str or callable
         See `flowexpr.faces.detectors`. With "none" a picture is the crop: only resized, without a margin.
+    described : str
+        What tells the detector from others, of the same name too.
     image_size : tuple (height, width)
         Size of the crops, pixels.
     margin : float
@@ -70,6 +75,7 @@ class Cropper:
     """
 
     detector: str | Detector
+    described: str
     image_size: tuple[int, int]
     margin: float
     person: str
@@ -139,7 +145,7 @@ class Cropper:
         return [] if face is None else [face]
 
     def _detector(self) -> Detector:
-        return self.detector if callable(self.detector) else _made(self.detector)
+        return self.detector if callable(self.detector) else _made(self.detector, self.described)
 
     def _given(self, name: str, frame: int | None) -> Face | None:
         return (self.boxes or {}).get((name, frame))

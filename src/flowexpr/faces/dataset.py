@@ -137,9 +137,10 @@ def prepare_faces(
     make_detector(detector)  # told before any work if there is no such one
     root = Path(output)
     placed = None if boxes is None else _placed(boxes, files)
-    cropper = Cropper(detector, size, margin, person, rate, in_frames, placed, fixes or {})
+    described = _described(detector)
+    cropper = Cropper(detector, described, size, margin, person, rate, in_frames, placed, fixes or {})
     settings = {
-        "detector": _described(detector),
+        "detector": described,
         "image_size": list(size),
         "margin": margin,
         "person": person,
@@ -174,8 +175,9 @@ def _described(detector: str | os.PathLike[str] | Detector) -> str:
     """Return a detector's name; with a digest of the file of a network, and of what is known of a function."""
     if not callable(detector):
         file = Path(detector)
-        digest = f" {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}" if file.suffix.lower() == ".onnx" else ""
-        return f"{detector}{digest}"
+        if file.suffix.lower() != ".onnx":
+            return str(detector)
+        return f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
     code = getattr(detector, "__code__", None)
     known: list[Any] = [getattr(detector, "__module__", ""), getattr(detector, "__qualname__", type(detector).__name__)]
     if code is None:
