@@ -179,6 +179,16 @@ def test_workers_give_the_same_result(photographs, portrait_video, tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+@pytest.mark.slow
+def test_workers_of_an_earlier_run_find_files_by_relative_paths(photographs, tmp_path, monkeypatch):
+    for name in ("good.png", "good.jpg"):
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        shutil.copy(photographs / name, folder)
+        monkeypatch.chdir(folder)
+        assert [row.status for row in prepare_faces([name], "set", detector="none", workers=2)] == ["ok"]
+
+
 def test_full_disk_is_told_and_what_is_finished_is_kept(photographs, tmp_path, monkeypatch):
     import errno
 

@@ -156,7 +156,7 @@ def prepare_faces(
             if todo:
                 (root / MANIFEST).unlink(missing_ok=True)
             with tempfile.TemporaryDirectory(PARTIAL, ".", root, ignore_cleanup_errors=True) as made:
-                jobs = (delayed(_do)(unit, cropper, Path(made)) for unit in todo)
+                jobs = (delayed(_do)(unit, cropper, Path(made), os.getcwd()) for unit in todo)
                 done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
                 for unit, rows in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
                     _keep(unit, rows, Path(made), root)
@@ -393,8 +393,9 @@ def _begin(root: Path, settings: dict[str, Any]) -> None:
     (root / ROWS).mkdir(exist_ok=True)
 
 
-def _do(unit: _Unit, cropper: Cropper, made: Path) -> tuple[_Unit, list[Row]]:
-    """Write a unit's crops into a folder of the run's own, and return its rows."""
+def _do(unit: _Unit, cropper: Cropper, made: Path, here: str) -> tuple[_Unit, list[Row]]:
+    """Write a unit's crops into a folder of the run's own, and return its rows; paths begin `here`."""
+    os.chdir(here)  # joblib's workers stay where the first run that needed them was
     folder = f"{CROPS}/{unit.name}"
     (made / unit.name).mkdir()
     video = len(unit.sources) == 1 and is_video(unit.sources[0].path)
