@@ -119,10 +119,13 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
     failed: Exception | None = None
     period = float(1 / stream.average_rate) if stream.average_rate else 1 / 25
     ends = 0.0  # of the packets that are there, seconds
-    for packet in container.demux(stream):
+    # Flash tells how long the whole file is, sound included.
+    for packet in container.demux(*() if container.format.name == "flv" else (stream,)):
         start = packet.dts if packet.pts is None else packet.pts
         if start is not None:
             ends = max(ends, float((start + (packet.duration or 0)) * packet.time_base))
+        if packet.stream_index != stream.index:
+            continue
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
@@ -137,18 +140,20 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
         raise UnreadableImageError(f"no frame can be decoded{f': {_reason(failed)}' if failed else ''}")
     if failed is not None:
         raise UnreadableImageError(f"parts of it cannot be decoded: {_reason(failed)}")
-    promised = _promised_seconds(container, stream)
+    began, promised = first or 0.0, _promised_end(container, stream)
     if ends < promised - TOLERANCE:
-        raise UnreadableImageError(f"it breaks off after {ends:.3f} of {promised:.3f} seconds")
+        raise UnreadableImageError(f"it breaks off after {ends - began:.3f} of {promised - began:.3f} seconds")
 
 
-def _promised_seconds(container: Any, stream: Any) -> float:
-    """Return how long the file says that its pictures last; 0 where it does not say."""
+def _promised_end(container: Any, stream: Any) -> float:
+    """Return when the file says that its pictures end, seconds; 0 where it does not say."""
     kind = container.format.name
+    if kind == "flv":
+        return float(container.duration or 0) / 1e6
     if kind == "avi":  # its duration is a guess where it is cut off
         return float(stream.frames / stream.average_rate) if stream.average_rate else 0.0
     if "mp4" in kind:
-        return float(stream.duration * stream.time_base) if stream.duration else 0.0
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) if stream.duration else 0.0
     told = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))  # Matroska
     return 3600 * int(told[1]) + 60 * int(told[2]) + float(told[3]) if told else 0.0
 
