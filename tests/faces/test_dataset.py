@@ -1,6 +1,7 @@
 """From files to a data set: a row for everything, resuming, fixes, and reading it back."""
 
 import csv
+import functools
 import os
 import re
 import shutil
@@ -291,16 +292,41 @@ def test_a_new_box_outside_the_picture_costs_its_row_alone(photographs, tmp_path
     assert rows[1].status == "ok"
 
 
-def test_another_function_finds_anew(photographs, tmp_path):
+SCALE = """
+import threading
+LOCK, WIDTH = threading.Lock(), {value}
+def make(side=50):
+    def box(image, *, left=10):
+        return [[left, 10, left + width(), 10 + side]], None
+    def width():
+        with LOCK: return WIDTH
+    return box
+"""
+
+
+def of_source(source, **names):
+    exec(source, names)
+    return names["make"]()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: lambda _, right=value: ([[10, 10, right, 60]], None),
+        lambda value: lambda _: ([[10, 10, value, 60]], None),
+        lambda value: eval(f"lambda image: ([[10, 10, {value}, 60]], None)"),
+        lambda value: functools.partial(lambda right, _: ([[10, 10, right, 60]], None), value),
+        lambda value: of_source(SCALE.format(value=value - 10)),
+    ],
+    ids=["default", "closure", "constant", "partial", "global beside what cannot be pickled"],
+)
+def test_another_function_finds_anew(photographs, tmp_path, make, monkeypatch):
     source = str(photographs / "good.png")
-    for left in (10.0, 20.0):
-        rows = prepare_faces(
-            [source],
-            tmp_path / "set",
-            detector=lambda _, left=left: ([[left, 10, left + 50, 60]], None),
-            image_size=np.int64(32),
-        )
-        assert rows[0].box.startswith(f"{left:.1f} ")
+    for right in (60, 70):
+        rows = prepare_faces([source], tmp_path / "set", detector=make(right), image_size=np.int64(32))
+        assert rows[0].box.split()[2] == f"{right:.1f}"
+    monkeypatch.setattr(dataset, "_keep", None)  # nothing is made again for the same function
+    assert prepare_faces([source], tmp_path / "set", detector=make(70), image_size=32) == rows
 
 
 def test_another_network_of_the_same_name_finds_anew(photographs, tmp_path, monkeypatch):

@@ -12,18 +12,14 @@ import errno
 import hashlib
 import json
 import os
-import pickle
-import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
@@ -36,6 +32,7 @@ from flowexpr.faces.preparation import MARGIN
 from flowexpr.faces.tables import Fix, Key, Segment, name_of
 from flowexpr.faces.tracking import CHOICES
 from flowexpr.faces.video import is_video
+from flowexpr.functions import digest_of_function
 from flowexpr.storage import locked, write_atomically
 
 __all__ = ["DESCRIPTION", "prepare_faces"]
@@ -178,17 +175,7 @@ def _described(detector: str | os.PathLike[str] | Detector) -> str:
         if file.suffix.lower() != ".onnx":
             return str(detector)
         return f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
-    code = getattr(detector, "__code__", None)
-    known: list[Any] = [getattr(detector, "__module__", ""), getattr(detector, "__qualname__", type(detector).__name__)]
-    if code is None:
-        known.append(re.sub(" at 0x[0-9a-f]+", "", repr(vars(detector) if hasattr(detector, "__dict__") else detector)))
-    else:
-        closure = [cell.cell_contents for cell in getattr(detector, "__closure__", None) or ()]
-        held = (code.co_consts, getattr(detector, "__defaults__", None), closure)
-        known += [code.co_code, code.co_names, re.sub(" at 0x[0-9a-f]+", "", repr(held))]  # places change with the run
-    with suppress(pickle.PicklingError, AttributeError, TypeError):  # a function within another
-        known.append(joblib.hash(detector))
-    return f"callable {joblib.hash(known)}"
+    return f"callable {digest_of_function(detector, lenient=True)}"
 
 
 def _check(sides: list[Any], margin: float, person: str, rate: float | None, workers: int) -> None:

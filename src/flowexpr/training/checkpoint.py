@@ -7,15 +7,14 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from flowexpr.exceptions import ModelFileError
+from flowexpr.functions import digest_of_function
 from flowexpr.storage import read_tensors, write_atomically, write_tensors
 
 SHORTEST_INTERVAL = 5.0
@@ -44,10 +43,7 @@ def fingerprint(description: Any, *arrays: NDArray[Any] | None) -> str:
 
 
 def describe_function(function: Callable[..., Any]) -> str:
-    """Return a digest of what a function does; of an object, its state.
-
-    A function is its code, nested code included, its defaults and closure, and the global names that it reads: their
-    values, and what functions of the same package do in turn.
+    """Return a digest of what a function does (see `digest_of_function`).
 
     Raises
     ------
@@ -55,48 +51,12 @@ def describe_function(function: Callable[..., Any]) -> str:
         If it holds something that cannot be pickled, and so cannot be told from another.
     """
     try:
-        return str(joblib.hash(_described(function, set())))
+        return digest_of_function(function)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"checkpoint_dir needs to tell augment={function!r} from another function, but it cannot be pickled "
             f"({error}). Pass a function, an object that can be pickled, or checkpoint_dir=None."
         ) from error
-
-
-def _described(value: Any, seen: set[int]) -> Any:
-    """Return something that joblib hashes and that changes with what a function, or a value it reads, does."""
-    if isinstance(value, ModuleType | type) or id(value) in seen:
-        return getattr(value, "__qualname__", getattr(value, "__name__", ""))
-    if isinstance(value, MethodType):
-        return _described(value.__func__, seen), value.__self__
-    if isinstance(value, CodeType):
-        constants = [_described(constant, seen) for constant in value.co_consts]
-        return value.co_code, value.co_names, constants
-    if not isinstance(value, FunctionType):
-        return value
-    seen.add(id(value))
-    names = sorted(_names_read(value.__code__) & value.__globals__.keys())
-    of_globals = [(name, _described_global(value.__globals__[name], value, seen)) for name in names]
-    defaults = (*(value.__defaults__ or ()), *sorted((value.__kwdefaults__ or {}).items()))
-    cells = [_described(cell.cell_contents, seen) for cell in value.__closure__ or ()]
-    own = (value.__module__, value.__qualname__, _described(value.__code__, seen))
-    return own, [_described(default, seen) for default in defaults], cells, of_globals
-
-
-def _described_global(value: Any, reader: FunctionType, seen: set[int]) -> Any:
-    """Describe a global that `reader` reads; what a function of another package does is a matter of its version."""
-    if isinstance(value, FunctionType) and _package(value) != _package(reader):
-        return value.__module__, value.__qualname__
-    return _described(value, seen)
-
-
-def _package(function: FunctionType) -> str:
-    return str(function.__module__).partition(".")[0]
-
-
-def _names_read(code: CodeType) -> set[str]:
-    nested = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return set(code.co_names).union(*(_names_read(constant) for constant in nested))
 
 
 class Checkpoint:
