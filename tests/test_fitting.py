@@ -11,7 +11,9 @@ import torch.utils.flop_counter
 
 import flowexpr.fitting
 from flowexpr import PAPER, FlowExpressionClassifier
+from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.calibration import fit_temperature
+from flowexpr.parameters import resolve_max_epochs
 from flowexpr.training.loop import Trainer
 
 
@@ -278,6 +280,20 @@ def test_resolved_settings_are_recorded(fitted_images):
     assert fitted_images.memory_ == "store"
     assert fitted_images.n_threads_ == torch.get_num_threads()
     assert fitted_images.device_ in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(("n_batches", "epochs"), [(100, 30), (24, 30), (10, 70), (9, 78), (1, 90)])
+def test_few_images_are_seen_more_often(n_batches, epochs):
+    assert resolve_max_epochs("auto", n_batches, is_image=True) == epochs
+    assert resolve_max_epochs("auto", n_batches, is_image=False) == 30
+    assert resolve_max_epochs(7, n_batches, is_image=True) == 7
+
+
+@pytest.mark.parametrize("kind", [FlowExpressionClassifier, CNNExpressionClassifier])
+def test_flow_and_cnn_train_small_sets_alike(kind, draw_images, trainers):
+    X, y = draw_images(12)
+    kind(max_steps=1, random_state=0).fit(X, y)
+    assert trainers[0].plan.max_epochs == 90
 
 
 def test_reversible_memory_trains_the_same_model(colour_images, tiny):

@@ -82,8 +82,8 @@ class FlowExpressionClassifier(
         Share of the target spread over all classes in the cross-entropy; "auto" is 0.1 for images, 0 for vectors.
     weight_averaging : float, default=0.99
         Decay of the moving average of the weights, which predicts; 0 for none.
-    max_epochs : int, default=30
-        Passes over the training set, at most.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training set, at most. "auto" is 30, or, of few images, as many as make 700 steps, up to 90.
     max_steps : int, default=None
         Optimiser steps, at most; None for no limit of its own.
     batch_size : int or "auto", default="auto"
@@ -211,7 +211,7 @@ class FlowExpressionClassifier(
         augment: Any = True,
         label_smoothing: float | str = "auto",
         weight_averaging: float = 0.99,
-        max_epochs: int = 30,
+        max_epochs: int | str = "auto",
         max_steps: int | None = None,
         batch_size: int | str = "auto",
         learning_rate: float = 1e-3,

@@ -24,6 +24,7 @@ from flowexpr.parameters import (
     resolve_batch_size,
     resolve_device,
     resolve_loss,
+    resolve_max_epochs,
     resolve_memory,
     resolve_precision,
 )
@@ -363,13 +364,14 @@ def _train(
         module = copy.deepcopy(trainer.averaged_model()).eval()
         return {"module_": module, "history_": _history(estimator, trainer), "n_steps_": trainer.step}
 
-    callbacks = EpochCallbacks(estimator, X, labels, estimator.max_epochs, fitted_attributes)
+    plan = plan_of(estimator, training)
+    callbacks = EpochCallbacks(estimator, X, labels, plan.max_epochs, fitted_attributes)
     trainer = Trainer(
         estimator.module_,
         _objective(estimator, training),
         training,
         held_out,
-        plan_of(estimator),
+        plan,
         checkpoint=checkpoint,
         callbacks=callbacks,
     )
@@ -419,10 +421,11 @@ def _objective(estimator: "FlowExpressionClassifier", training: TrainingData) ->
     )
 
 
-def plan_of(estimator: "FlowExpressionClassifier") -> Plan:
+def plan_of(estimator: "FlowExpressionClassifier", training: TrainingData) -> Plan:
     """Return the parameters that say how to train, as the training loop takes them."""
+    n_batches, is_image = training.n_batches(estimator.batch_size_), isinstance(estimator.signal_, ImageSignal)
     return Plan(
-        max_epochs=estimator.max_epochs,
+        max_epochs=resolve_max_epochs(estimator.max_epochs, n_batches, is_image=is_image),
         max_steps=estimator.max_steps,
         batch_size=estimator.batch_size_,
         learning_rate=float(estimator.learning_rate),

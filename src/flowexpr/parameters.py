@@ -16,6 +16,7 @@ __all__ = [
     "resolve_batch_size",
     "resolve_device",
     "resolve_loss",
+    "resolve_max_epochs",
     "resolve_memory",
     "resolve_precision",
 ]
@@ -51,6 +52,9 @@ BATCH_SIZES = (16, 32)
 
 BATCHES_OF_AN_EPOCH = 8
 """batch_size="auto" makes the batches of small data sets smaller so that an epoch has this many."""
+
+EPOCHS, MOST_EPOCHS, LEAST_STEPS = 30, 90, 700
+"""max_epochs="auto": the first; of few images as many epochs as make so many steps, up to the second."""
 
 IMAGE_LOSS = (3.0, 0.1)
 """class_loss_weight and label_smoothing of "auto" for images."""
@@ -147,7 +151,7 @@ CHECKS: dict[str, Check] = {
     "augment": _either(callable, "a callable (images, generator) -> images", _BOOL),
     "label_smoothing": _or_auto(_number(0, 1, open_high=True)),
     "weight_averaging": _number(0, 1, open_high=True),
-    "max_epochs": _at_least(1),
+    "max_epochs": _or_auto(_at_least(1)),
     "max_steps": _at_least(1, or_none=True),
     "batch_size": _or_auto(_at_least(1)),
     "learning_rate": _number(0, open_low=True),
@@ -246,6 +250,13 @@ def resolve_batch_size(batch_size: int | str, n_samples: int) -> int:
         return int(batch_size)
     smallest, largest = BATCH_SIZES
     return min(largest, max(smallest, n_samples // BATCHES_OF_AN_EPOCH))
+
+
+def resolve_max_epochs(max_epochs: int | str, n_batches: int, *, is_image: bool) -> int:
+    """Return the passes over the training set; "auto" is 30, of images up to 90 where that is under 700 steps."""
+    if max_epochs != "auto":
+        return int(max_epochs)
+    return min(MOST_EPOCHS, max(EPOCHS, -(-LEAST_STEPS // n_batches))) if is_image else EPOCHS
 
 
 def resolve_loss(

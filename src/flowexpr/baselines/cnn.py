@@ -49,8 +49,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Share of the target spread over all classes.
     weight_averaging : float, default=0.99
         Decay of the moving average of the weights, which predicts; 0 for none.
-    max_epochs : int, default=30
-        Passes over the training set, at most.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training set, at most; "auto" as in `FlowExpressionClassifier`.
     max_steps : int, default=None
         Optimiser steps, at most.
     batch_size : int or "auto", default="auto"
@@ -117,7 +117,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         augment: Any = True,
         label_smoothing: float = 0.1,
         weight_averaging: float = 0.99,
-        max_epochs: int = 30,
+        max_epochs: int | str = "auto",
         max_steps: int | None = None,
         batch_size: int | str = "auto",
         learning_rate: float = 1e-3,
@@ -202,7 +202,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.module_ = network.to(self.device_, memory_format=torch.channels_last)  # type: ignore[call-overload]
         weight = torch.tensor(class_weights(self, y), dtype=torch.float32, device=self.device_)
         objective = ClassObjective(label_smoothing=float(self.label_smoothing), class_weight=weight)
-        trainer = Trainer(self.module_, objective, training, held_out, plan_of(self))
+        trainer = Trainer(self.module_, objective, training, held_out, plan_of(self, training))
         try:
             trainer.run()
         finally:
