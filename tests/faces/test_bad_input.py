@@ -201,6 +201,14 @@ def test_file_that_may_not_be_read_has_its_row(tmp_path, monkeypatch):
     assert row.status == "unreadable: no permission to read it"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.mp4"])
+def test_pipe_has_its_row_and_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (row,) = prepared(tmp_path / name, tmp_path)
+    assert row.status == "unreadable: a pipe, not a file"
+
+
 def test_folder_that_may_not_be_read_is_told_of(tmp_path, monkeypatch):
     (tmp_path / "secret").mkdir()
     scanned = os.scandir

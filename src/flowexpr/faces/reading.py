@@ -1,6 +1,7 @@
 """Image files: finding them in a folder, and reading one whatever its format, depth and orientation."""
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image, ImageOps
 
 from flowexpr.exceptions import UnreadableImageError
 
-__all__ = ["IMAGE_SUFFIXES", "find_files", "find_images", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "find_files", "find_images", "read_image", "refuse_pipe"]
 
 DEEP_GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's names for grey levels of more than 8 bits; its own conversion to 8 bits clips them."""
@@ -73,6 +74,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         If the file is missing, is no image, or is damaged.
     """
     try:
+        refuse_pipe(path)
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
             image.load()
@@ -89,6 +91,12 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         raise
     except Exception as error:  # damaged files make Pillow's decoders raise whatever their parsing runs into
         raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def refuse_pipe(path: str | os.PathLike[str]) -> None:
+    """Raise an UnreadableImageError for a pipe, of which nobody knows whether anything will ever come out."""
+    if stat.S_ISFIFO(os.stat(path).st_mode):
+        raise UnreadableImageError("a pipe, not a file")
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowexpr.exceptions import UnreadableImageError
+from flowexpr.faces.reading import refuse_pipe
 
 __all__ = ["VIDEO_SUFFIXES", "VideoFrame", "is_video", "read_frames", "require_av"]
 
@@ -84,6 +85,7 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
 
     av.logging.set_level(None)  # damage is told by an exception, not by lines on standard error
     try:
+        refuse_pipe(path)
         with av.open(os.fspath(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise UnreadableImageError("a file without a video stream")
