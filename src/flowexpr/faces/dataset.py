@@ -7,7 +7,6 @@ written when all units have their rows, and taken away before anything changes. 
 the unit it was in, and whoever reads the folder finds a whole data set or none.
 """
 
-import csv
 import errno
 import hashlib
 import json
@@ -27,7 +26,7 @@ from tqdm import tqdm
 from flowexpr.faces.cropping import Crop, Cropper, Source
 from flowexpr.faces.detectors import Detector, make_detector
 from flowexpr.faces.face import Face
-from flowexpr.faces.manifest import MANIFEST, Row, to_csv
+from flowexpr.faces.manifest import MANIFEST, Row, read_rows, to_csv, write_rows
 from flowexpr.faces.preparation import MARGIN
 from flowexpr.faces.tables import Fix, Key, Segment, name_of
 from flowexpr.faces.tracking import CHOICES
@@ -155,8 +154,8 @@ def prepare_faces(
             with tempfile.TemporaryDirectory(PARTIAL, ".", root, ignore_cleanup_errors=True) as made:
                 jobs = (delayed(_do)(unit, cropper, Path(made), os.getcwd()) for unit in todo)
                 done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
-                for unit, rows in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
-                    _keep(unit, rows, Path(made), root)
+                for unit in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
+                    _keep(unit, Path(made), root)
             rows = _finish(root, units, unmatched)
     except OSError as error:
         if error.errno in FULL:
@@ -380,8 +379,8 @@ def _begin(root: Path, settings: dict[str, Any]) -> None:
     (root / ROWS).mkdir(exist_ok=True)
 
 
-def _do(unit: _Unit, cropper: Cropper, made: Path, here: str) -> tuple[_Unit, list[Row]]:
-    """Write a unit's crops into a folder of the run's own, and return its rows; paths begin `here`."""
+def _do(unit: _Unit, cropper: Cropper, made: Path, here: str) -> _Unit:
+    """Write a unit's crops and rows into a folder of the run's own, as they come; paths begin `here`."""
     os.chdir(here)  # joblib's workers stay where the first run that needed them was
     folder = f"{CROPS}/{unit.name}"
     (made / unit.name).mkdir()
@@ -394,15 +393,20 @@ def _do(unit: _Unit, cropper: Cropper, made: Path, here: str) -> tuple[_Unit, li
         crops = cropper.of_video(unit.sources[0], unit.segments, folder)
     else:
         crops = cropper.of_images(unit.sources, folder)
-    rows = []
+    with open(made / f"{unit.name}.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        write_rows(_written(crops, made / unit.name), file)
+    return unit
+
+
+def _written(crops: Iterator[Crop], folder: Path) -> Iterator[Row]:
+    """Write crops, and return the row of each."""
     for row, png in crops:
         if png is not None:
-            (made / unit.name / Path(row.path).name).write_bytes(png)
-        rows.append(row)
-    return unit, rows
+            (folder / Path(row.path).name).write_bytes(png)
+        yield row
 
 
-def _keep(unit: _Unit, rows: list[Row], made: Path, root: Path) -> None:
+def _keep(unit: _Unit, made: Path, root: Path) -> None:
     """Move a unit's crops to their place, and then write its rows."""
     for old in (root / ROWS).glob(f"{unit.name}-*.csv"):  # rows of other settings, whose crops go now
         old.unlink()
@@ -411,15 +415,15 @@ def _keep(unit: _Unit, rows: list[Row], made: Path, root: Path) -> None:
     (made / unit.name).rename(root / CROPS / unit.name)
     if hasattr(os, "sync"):
         os.sync()  # crops are on the disk before the rows that name them
-    write_atomically(unit.rows_file(root), to_csv(rows))
+    write_atomically(unit.rows_file(root), (made / f"{unit.name}.csv").read_bytes())
 
 
 def _finish(root: Path, units: list[_Unit], unmatched: list[Row]) -> list[Row]:
     """Put all rows together, and take away what no unit made."""
-    rows = []
+    rows: list[Row] = []
     for unit in units:
         with open(unit.rows_file(root), newline="", encoding="utf-8") as file:
-            rows += [Row(**row) for row in csv.DictReader(file)]
+            rows += read_rows(file)
     rows += unmatched
     content = to_csv(rows)
     manifest = root / MANIFEST

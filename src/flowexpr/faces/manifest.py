@@ -3,20 +3,24 @@
 import csv
 import io
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from typing import TextIO
 
 from flowexpr.faces.face import Face
 from flowexpr.faces.quality import Quality
 
-__all__ = ["COLUMNS", "MANIFEST", "OK", "Row", "to_csv"]
+__all__ = ["COLUMNS", "MANIFEST", "OK", "Row", "read_rows", "to_csv", "write_rows"]
 
 MANIFEST = "manifest.csv"
+SHARED = frozenset({"label", "subject", "clip", "status", "source", "flags"})
+"""Columns of which many rows hold the same text, which is then held once."""
 OK = "ok"
 """Status of a row that has a crop."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One frame or file, as text; what is not known is empty.
 
@@ -78,7 +82,18 @@ COLUMNS = tuple(field.name for field in fields(Row))
 def to_csv(rows: Iterable[Row]) -> bytes:
     """Return rows with their header as a CSV file in UTF-8."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    write_rows(rows, text)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def write_rows(rows: Iterable[Row], file: TextIO) -> None:
+    """Write rows with their header, one at a time."""
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def read_rows(file: TextIO) -> Iterator[Row]:
+    """Read rows that `write_rows` wrote."""
+    for row in csv.DictReader(file):
+        yield Row(**{name: sys.intern(text) if name in SHARED else text for name, text in row.items()})
