@@ -323,9 +323,10 @@ def _yunet(path: str) -> Detector:
     try:
         network = cv2.FaceDetectorYN.create(path, "", (320, 320))
     except cv2.error as error:
+        reason = str(error).strip("> \n").splitlines()[-1].lstrip("> ")  # OpenCV quotes as mails do
         raise ValueError(
             f"detector={path!r} was expected to be a YuNet model (face_detection_yunet_*.onnx), but OpenCV cannot read "
-            f"it as one ({str(error).strip().splitlines()[-1]})."
+            f"it as one ({reason})."
         ) from error
 
     def detect(image: NDArray[np.uint8]) -> Any:
