@@ -111,6 +111,17 @@ def embed_and_place(
     .. [1] Poličar, Stražar & Zupan, "openTSNE: A Modular Python Library for t-SNE Dimensionality Reduction and
        Embedding", Journal of Statistical Software 109(3), 2024, https://doi.org/10.18637/jss.v109.i03
     """
+    openTSNE = require_opentsne()
+    pca = PCA(min(N_COMPONENTS, *train.shape), random_state=random_state).fit(train)
+    tsne = openTSNE.TSNE(
+        2, perplexity=_perplexity(len(train)), initialization="pca", random_state=random_state, n_jobs=1
+    )
+    fitted = tsne.fit(pca.transform(train).astype(np.float64))
+    return np.asarray(fitted), np.asarray(fitted.transform(pca.transform(test).astype(np.float64)))
+
+
+def require_opentsne() -> Any:
+    """Return the module openTSNE, or say how to install it."""
     try:
         import openTSNE
     except ImportError as error:
@@ -118,12 +129,7 @@ def embed_and_place(
             "Placing new points into a t-SNE map needs openTSNE, which is not installed. "
             "Install it with: pip install 'flowexpr[tsne]'"
         ) from error
-    pca = PCA(min(N_COMPONENTS, *train.shape), random_state=random_state).fit(train)
-    tsne = openTSNE.TSNE(
-        2, perplexity=_perplexity(len(train)), initialization="pca", random_state=random_state, n_jobs=1
-    )
-    fitted = tsne.fit(pca.transform(train).astype(np.float64))
-    return np.asarray(fitted), np.asarray(fitted.transform(pca.transform(test).astype(np.float64)))
+    return openTSNE
 
 
 def _perplexity(n: int) -> float:

@@ -58,6 +58,14 @@ def test_latents_of_a_flow_are_those_under_the_labels_given_or_predicted(fitted_
     np.testing.assert_allclose(latents_of(fitted_images, X, wrong), given, atol=1e-5)
 
 
+def test_a_class_that_a_training_fold_lacks_has_the_predicted_latents(tiny, draw_images):
+    X, y = draw_images(n=30)
+    y[:6], subject = 9, np.arange(30) // 6  # the first person alone shows 9
+    result = evaluate({"flow": tiny()}, X, y, subject=subject, protocols=["subject"], return_estimators=True)
+    assert any(9 not in fitted.classes_ for fitted in result.estimators["flow", "subject"])
+    assert len(latent_table(result, X, y)) == 9
+
+
 def test_test_points_do_not_move_the_map():
     random = np.random.default_rng(0)
     train, test = random.normal(size=(40, 5)), random.normal(size=(9, 5))

@@ -149,6 +149,11 @@ def test_json_brings_everything_back(result, tmp_path):
         )
 
 
+def test_json_of_another_format_is_refused(result):
+    with pytest.raises(ValueError, match="format 99, not 1: another version of flowexpr wrote it"):
+        EvaluationResult.from_json(result.to_json().replace('"format": 1', '"format": 99'))
+
+
 @pytest.mark.parametrize("text", ["{}", "[1]", '{"classes": [1]}'])
 def test_other_json_is_refused(text, tmp_path):
     (tmp_path / "other.json").write_text(text)

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.svm import LinearSVC
 
+from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import pca_lda
 from flowexpr.evaluation import EvaluationResult, LeakageError, evaluate, protocols
 
@@ -110,8 +111,56 @@ def test_a_recording_of_two_people_leaks(people):
     X, y, subject, _ = people
     recording = np.array([f"r{who}_{i % 2}" for i, who in enumerate(subject)], dtype=object)
     recording[np.flatnonzero(subject == subject[0])[0]] = recording[np.flatnonzero(subject != subject[0])[0]]
-    with pytest.raises(LeakageError, match=r"1 clip\(s\) stand on both sides of fold \d"):
+    with pytest.raises(LeakageError, match=r"1 clip\(s\) \('rS.*'\) stand on both sides of fold \d"):
         evaluate({"m": DummyClassifier()}, X, y, subject=subject, clip=recording.astype(str), protocols=("subject",))
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "shared", "are"),
+    [
+        ([30, 2, 2, 2, 2], None, "within subject"),  # clips numbered within people, one of whom has most
+        ([2, 2, 2, 2], (1, 2), "recording"),  # recordings, one of which shows two people
+        ([1, 1, 1, 1, 1], (0, 1), "recording"),
+    ],
+    ids=["numbered", "recordings", "one each"],
+)
+def test_what_the_names_of_clips_stand_for(n_clips, shared, are):
+    subject = np.repeat(np.arange(len(n_clips)), n_clips)
+    number = np.concatenate([np.arange(n) for n in n_clips])
+    clip = number if shared is None else np.arange(len(subject))
+    if shared is not None:
+        clip[shared[1]] = clip[shared[0]]
+        subject, clip = np.concatenate([subject, [subject[shared[0]]]]), np.concatenate([clip, [clip[shared[0]]]])
+        clip = clip.copy()
+    codes, found = protocols.group_codes(subject, clip)
+    assert found == are
+    n_recordings = len(np.unique(clip)) if are == "recording" else sum(n_clips)
+    assert codes["clip"].max() + 1 == n_recordings
+
+
+def test_names_of_clips_are_what_the_caller_says(people):
+    X, y, subject, clip = people
+    arguments = {"subject": subject, "clip": clip, "protocols": ("subject",)}
+    with pytest.raises(LeakageError, match=r'2 clip\(s\) \(0, 1\) stand on both sides.*clip_names="within subject"'):
+        evaluate({"m": DummyClassifier()}, X, y, **arguments, clip_names="recording")
+    result = evaluate({"m": DummyClassifier()}, X, y, **arguments, clip_names="within subject")
+    assert (result.settings["n_clips"], result.settings["clip_names"]) == (20, "within subject")
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, "NA"], ids=str)
+def test_missing_names_are_no_subject(missing, people):
+    X, y, subject, _ = people
+    names = subject.tolist()
+    names[7] = pytest.importorskip("pandas").NA if missing == "NA" else missing
+    with pytest.raises(ValueError, match=r"1 of 120 names are missing, such as that of row 7"):
+        evaluate({"m": DummyClassifier()}, X, y, subject=names)
+
+
+def test_settings_hold_no_folder_of_this_machine(people, tmp_path):
+    X, y, *_ = people
+    estimators = {"flow": FlowExpressionClassifier(checkpoint_dir=tmp_path, max_steps=1, hidden_channels=4)}
+    result = evaluate(estimators, X, y, protocols=("random",), n_splits=2)
+    assert result.settings["estimators"]["flow"] == "FlowExpressionClassifier(hidden_channels=4, max_steps=1)"
 
 
 def test_a_leaking_split_is_an_error(people, monkeypatch):
@@ -193,6 +242,22 @@ def test_training_fold_of_one_class_is_an_error():
     y = np.repeat([0, 1], 10)
     with pytest.raises(ValueError, match=r"'subject' leaves training rows of 0 alone in fold 0\. Pass more subjects"):
         evaluate({"m": DummyClassifier()}, y[:, None], y, subject=y, protocols=("subject",), n_splits=2)
+
+
+def test_a_random_training_fold_of_one_class_is_an_error_as_well():
+    y = np.array([0] * 19 + [1])
+    with (
+        pytest.warns(UserWarning, match="least populated"),
+        pytest.raises(ValueError, match=r"rows of 0 alone in fold"),
+    ):
+        evaluate({"m": DummyClassifier()}, y[:, None], y, protocols=("random",), n_splits=2)
+
+
+def test_an_empty_test_fold_is_an_error():
+    sizes, labels = [1, 1, 6, 7, 4, 6], [2, 2, 0, 0, 0, 1]
+    y, clip = np.repeat(labels, sizes), np.repeat(np.arange(6), sizes)
+    with pytest.raises(ValueError, match=r"'clip' leaves no row to test in fold \d"):
+        evaluate({"m": DummyClassifier()}, y[:, None], y, clip=clip, protocols=("clip",), n_splits=6)
 
 
 def test_estimator_passed_in_stays_unfitted(people):

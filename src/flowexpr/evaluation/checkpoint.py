@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -62,7 +63,7 @@ class FitStore:
         """Keep the outcome of a fit, atomically."""
         file = self._file(fit)
         if outcome.estimator is not None:
-            partial = file.with_suffix(".partial")
+            partial = file.with_suffix(f".{os.getpid()}.partial")
             joblib.dump(outcome.estimator, partial)
             partial.replace(file.with_suffix(".joblib"))
         content = {"score": asdict(outcome.score), "proba": outcome.proba.tolist()}

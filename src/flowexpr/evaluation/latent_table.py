@@ -118,8 +118,10 @@ def _maps(
     estimator: BaseEstimator, X: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, random_state: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Map the latents of one fold both ways; training and test places."""
-    known = latents_of(estimator, X, y)
-    together = embed(known, "tsne", random_state)
+    # Of a class that the training fold did not hold, the estimator knows no label: its own prediction stands for it.
+    unknown = ~np.isin(y, estimator.classes_)
+    labels = np.where(unknown, estimator.predict(X), y) if unknown.any() else y
+    together = embed(latents_of(estimator, X, labels), "tsne", random_state)
     predicted = latents_of(estimator, X)
     placed = embed_and_place(predicted[train], predicted[test], random_state)
     return {"together": (together[train], together[test]), "placed": placed}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,38 +20,53 @@ GROUPED_BY = {"clip": "clip", "subject": "subject", "loso": "subject"}
 """What a protocol keeps on one side of a split."""
 
 
-MOSTLY = 0.9
-"""Share of the clips' names that belong to one person each, from which on names are those of recordings."""
+CLIP_NAMES = ("auto", "recording", "within subject")
+"""What a clip's name may stand for: a recording, whoever is seen; or one of the same person's clips."""
+
+
+MOST_NAMED = 3
+"""Subjects or clips that an error names, at most."""
 
 
 class LeakageError(ValueError):
     """A subject or clip stands on both sides of a split that promises otherwise."""
 
 
-def group_codes(subject: ArrayLike | None, clip: ArrayLike | None) -> dict[str, np.ndarray]:
-    """Subjects and clips as integers; clip 1 of two people is two clips.
+def group_codes(
+    subject: ArrayLike | None, clip: ArrayLike | None, clip_names: str = "auto"
+) -> tuple[dict[str, np.ndarray], str | None]:
+    """Return subjects and clips as integers, and what the clips' names stand for, None where it makes no difference.
 
-    Unless nearly every clip's name belongs to one person: then names are of recordings, and one that two people share
-    is one recording of both.
+    "recording": a name that two people share is one recording of both. "within subject": clip 1 of two people is two
+    clips. "auto" takes them for the latter if the average person shares more than half of the names with somebody.
     """
+    if clip_names not in CLIP_NAMES:
+        raise ValueError(f"clip_names should be one of {CLIP_NAMES}, but is {clip_names!r}.")
     codes = {}
     if subject is not None:
         codes["subject"] = _codes("subject", subject)
-    if clip is not None:
-        codes["clip"] = _codes("clip", clip)
-        if subject is not None:
-            pairs = np.unique(np.stack([codes["clip"], codes["subject"]]), axis=1)
-            n_people = np.bincount(pairs[0])
-            if np.mean(n_people == 1) < MOSTLY:
-                both = codes["clip"] + codes["subject"] * len(n_people)
-                codes["clip"] = np.unique(both, return_inverse=True)[1]
-    return codes
+    if clip is None:
+        return codes, None
+    codes["clip"] = _codes("clip", clip)
+    if subject is None:
+        return codes, None
+    pairs = np.unique(np.stack([codes["clip"], codes["subject"]]), axis=1)
+    n_people = np.bincount(pairs[0])
+    if n_people.max() == 1:
+        return codes, None
+    if clip_names == "auto":
+        is_shared = n_people[pairs[0]] > 1
+        share = np.bincount(pairs[1], is_shared) / np.bincount(pairs[1])
+        clip_names = "within subject" if share.mean() > 0.5 else "recording"
+    if clip_names == "within subject":
+        codes["clip"] = np.unique(codes["clip"] + codes["subject"] * len(n_people), return_inverse=True)[1]
+    return codes, clip_names
 
 
 def _codes(kind: str, names: ArrayLike) -> np.ndarray:
     """Return the names as integers; each has to be known."""
     given = np.asarray(names)
-    missing = [i for i, name in enumerate(given.tolist()) if name is None or name != name]
+    missing = [i for i, name in enumerate(np.asarray(names, dtype=object).tolist()) if _is_missing(name)]
     if missing:
         raise ValueError(
             f"{kind}= was expected to name one {kind} an image, but {len(missing)} of {len(given)} names are missing, "
@@ -60,19 +75,33 @@ def _codes(kind: str, names: ArrayLike) -> np.ndarray:
     return np.unique(given, return_inverse=True)[1]
 
 
+def _is_missing(name: object) -> bool:
+    """Tell None, NaN, and pandas' NA and NaT, which answer no comparison."""
+    return name is None or type(name).__name__ in ("NAType", "NaTType") or name != name
+
+
 def possible_protocols(groups: Container[str]) -> list[str]:
     """Return the protocols for which what is known of the rows, of "subject" and "clip", suffices."""
     return [name for name in PROTOCOLS if name not in GROUPED_BY or GROUPED_BY[name] in groups]
 
 
 def make_splits(
-    protocol: str, y: np.ndarray, groups: dict[str, np.ndarray], n_splits: int, random_state: int
+    protocol: str,
+    y: np.ndarray,
+    groups: dict[str, np.ndarray],
+    n_splits: int,
+    random_state: int,
+    names: Mapping[str, ArrayLike] | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split the rows of `y` by a protocol into pairs of training and test indices, checked for leaks."""
+    """Split the rows of `y` by a protocol into pairs of training and test indices, checked for leaks.
+
+    What leaks is named as in `names`, the subjects and clips as they were given, where they are.
+    """
     rows = np.zeros(len(y))
     if protocol == "random":
-        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
-        return list(splitter.split(rows, y))
+        folds = list(StratifiedKFold(n_splits, shuffle=True, random_state=random_state).split(rows, y))
+        _check_classes(protocol, y, folds)
+        return folds
     splitters = {
         # Clips are often numbered expression by expression: dealt out in order, a fold could hold all of one class.
         "clip": StratifiedGroupKFold(n_splits, shuffle=True, random_state=random_state),
@@ -86,25 +115,40 @@ def make_splits(
     promised = ("subject", "clip") if kind == "subject" else ("clip",)
     for kind in promised:
         if kind in groups:
-            _check_disjoint(kind, groups[kind], folds)
+            _check_disjoint(kind, groups[kind], folds, None if names is None else np.asarray(names[kind]))
     return folds
 
 
 def _check_classes(protocol: str, y: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    for fold, (train, _) in enumerate(folds):
+    kind = GROUPED_BY.get(protocol, "row")
+    for fold, (train, test) in enumerate(folds):
+        if not len(test):
+            raise ValueError(
+                f"the protocol {protocol!r} leaves no row to test in fold {fold}: a few {kind}s hold most of the rows. "
+                "Pass a smaller n_splits, or leave the protocol out."
+            )
         present = np.unique(y[train]).tolist()
         if len(present) < 2:
             raise ValueError(
                 f"the protocol {protocol!r} leaves training rows of {present[0]!r} alone in fold {fold}. Pass more "
-                f"{GROUPED_BY[protocol]}s of every class, another n_splits, or leave the protocol out."
+                f"{kind}s of every class, another n_splits, or leave the protocol out."
             )
 
 
-def _check_disjoint(kind: str, codes: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def _check_disjoint(
+    kind: str, codes: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], names: np.ndarray | None
+) -> None:
     for fold, (train, test) in enumerate(folds):
         shared = np.intersect1d(codes[train], codes[test])
         if len(shared):
+            rows = [int(np.flatnonzero(codes == code)[0]) for code in shared[:MOST_NAMED]]
+            such_as = "" if names is None else f" ({', '.join(repr(names[row].item()) for row in rows)})"
+            way_out = (
+                ' or pass clip_names="within subject" if two people may have a clip of the same name each'
+                if kind == "clip"
+                else ""
+            )
             raise LeakageError(
-                f"{len(shared)} {kind}(s) stand on both sides of fold {fold}, but the folds should be "
-                f"disjoint. Check the names in {kind}=."
+                f"{len(shared)} {kind}(s){such_as} stand on both sides of fold {fold}, but the folds should be "
+                f"disjoint. Check the names in {kind}={way_out}."
             )

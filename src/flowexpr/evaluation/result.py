@@ -53,6 +53,8 @@ class Predictions:
         Class probabilities, in the order of `EvaluationResult.classes`.
     subject : ndarray of shape (n_tested,) or None
         Who is seen, as given to `evaluate`.
+    clip : ndarray of shape (n_tested,), int, or None
+        Number of the recording: rows of one recording have the same one.
     """
 
     index: np.ndarray
@@ -61,6 +63,7 @@ class Predictions:
     y_pred: np.ndarray
     proba: np.ndarray
     subject: np.ndarray | None = None
+    clip: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -248,11 +251,15 @@ class EvaluationResult:
         return tables.tidy([asdict(row) for row in self.folds])
 
     def subject_table(self) -> Any:
-        """Return `subject_scores` of all: a DataFrame, or a list of dict where pandas is not installed."""
+        """Return `subject_scores` of all: a DataFrame, or a list of dict where pandas is not installed.
+
+        It is empty where subjects were not given.
+        """
         return tables.tidy(
             [
                 {"protocol": protocol, "estimator": estimator} | row
-                for estimator, protocol in self.predictions
+                for (estimator, protocol), pooled in self.predictions.items()
+                if pooled.subject is not None
                 for row in self.subject_scores(estimator, protocol)
             ]
         )
@@ -290,11 +297,16 @@ class EvaluationResult:
         Returns
         -------
         text : str
-            Keys: format, classes, settings, leakage, summary, folds, confusion_matrices (rows: true class, counts),
-            predictions.
+            Keys: format, classes, settings, leakage, summary, folds, confusion_matrices (rows: true class;
+            counts, and shares averaged over folds as in the paper's Table II), predictions.
         """
         matrices = [
-            {"estimator": key[0], "protocol": key[1], "counts": self.confusion_matrix(*key).tolist()}
+            {
+                "estimator": key[0],
+                "protocol": key[1],
+                "counts": self.confusion_matrix(*key).tolist(),
+                "averaged": self.confusion_matrix(*key, normalize="true", average="folds").tolist(),
+            }
             for key in self.predictions
         ]
         content = {
@@ -337,6 +349,8 @@ class EvaluationResult:
         try:
             text = str(source) if str(source).lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
             content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, not {FORMAT}: another version of flowexpr wrote it")
             named = {(each["estimator"], each["protocol"]): each for each in content["predictions"]}
             return cls(
                 classes=np.array(content["classes"]),
@@ -359,6 +373,7 @@ def _predictions_to_json(key: tuple[str, str], pooled: Predictions) -> dict[str,
 
 def _predictions_from_json(content: dict[str, Any]) -> Predictions:
     columns: dict[str, Any] = {
-        name: None if content[name] is None else np.array(content[name]) for name in Predictions.__dataclass_fields__
+        name: None if content.get(name) is None else np.array(content[name])
+        for name in Predictions.__dataclass_fields__
     }
     return Predictions(**columns)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_consistent_length
 from tqdm import tqdm
 
@@ -33,6 +33,7 @@ def evaluate(
     *,
     subject: ArrayLike | None = None,
     clip: ArrayLike | None = None,
+    clip_names: str = "auto",
     protocols: Sequence[str] | None = None,
     n_splits: int = 5,
     random_state: int = 0,
@@ -55,7 +56,11 @@ def evaluate(
     y : array-like of shape (n_samples,)
         Labels.
     subject, clip : array-like of shape (n_samples,) or None, default=None
-        Who is seen, and in which recording. Clip names need to be unique only within a subject.
+        Who is seen, and in which recording.
+    clip_names : {"auto", "recording", "within subject"}, default="auto"
+        What two people's clips of the same name are: one recording of both, which must not stand on both sides of a
+        split by subject; or two clips, numbered within each person. "auto" takes them for the latter where people
+        share more than half of their names on average; `settings` of the result says which.
     protocols : sequence of {"random", "clip", "subject", "loso"} or None, default=None
         "random" is the paper's "uniform folds of the entire dataset": `StratifiedKFold`, shuffled. "clip" is
         `StratifiedGroupKFold`, shuffled, since clips are often numbered class by class. "subject" is
@@ -108,14 +113,15 @@ def evaluate(
     """
     X, y = np.asarray(X), np.asarray(y)
     check_consistent_length(X, y, subject, clip)
-    groups = group_codes(subject, clip)
+    groups, clip_names_are = group_codes(subject, clip, clip_names)
     if protocols is None:
         protocols = possible_protocols(groups)
     _check_request(estimators, protocols, groups, n_splits, max_folds, random_state)
     classes = np.unique(y)
     if len(classes) < 2:
         raise ValueError(f"at least two classes were expected, but y has {classes.tolist()} only.")
-    splits = {name: make_splits(name, y, groups, n_splits, random_state)[:max_folds] for name in protocols}
+    names = {kind: given for kind, given in (("subject", subject), ("clip", clip)) if given is not None}
+    splits = {name: make_splits(name, y, groups, n_splits, random_state, names)[:max_folds] for name in protocols}
     leaks = LeakCounter(X, groups)
     result = EvaluationResult(
         classes=classes,
@@ -126,7 +132,8 @@ def evaluate(
             "n_splits": int(n_splits),
             "random_state": int(random_state),
             "max_folds": None if max_folds is None else int(max_folds),
-            "estimators": {name: repr(estimator) for name, estimator in estimators.items()},
+            "clip_names": clip_names_are,
+            "estimators": {name: _described(estimator) for name, estimator in estimators.items()},
             "n_samples": len(X),
             "sample_shape": list(X.shape[1:]),
             **{f"n_{kind}s": int(codes.max()) + 1 for kind, codes in groups.items()},
@@ -149,8 +156,14 @@ def evaluate(
     for protocol in splits:
         for name in estimators:
             ours = [outcome for fit, outcome in outcomes if (fit.name, fit.protocol) == (name, protocol)]
-            _add(result, name, protocol, splits[protocol], ours, y, None if subject is None else np.asarray(subject))
+            _add(result, name, protocol, splits[protocol], ours, y, subject, groups.get("clip"))
     return result
+
+
+def _described(estimator: BaseEstimator) -> str:
+    """Return an estimator as text, without the folders of this machine."""
+    folders = [name for name in estimator.get_params() if name.rpartition("__")[2] == "checkpoint_dir"]
+    return repr(clone(estimator).set_params(**dict.fromkeys(folders)) if folders else estimator)
 
 
 @dataclass(frozen=True)
@@ -216,7 +229,8 @@ def _add(
     folds: list[tuple[np.ndarray, np.ndarray]],
     outcomes: list[Outcome],
     y: np.ndarray,
-    subject: np.ndarray | None,
+    subject: ArrayLike | None,
+    clip: np.ndarray | None,
 ) -> None:
     """Put the folds of one estimator under one protocol into the result."""
     index = np.concatenate([test for _, test in folds])
@@ -228,7 +242,8 @@ def _add(
         y_true=y[index],
         y_pred=result.classes[proba.argmax(axis=1)],
         proba=proba,
-        subject=None if subject is None else subject[index],
+        subject=None if subject is None else np.asarray(subject)[index],
+        clip=None if clip is None else clip[index],
     )
     kept = [outcome.estimator for outcome in outcomes if outcome.estimator is not None]
     if kept:
