@@ -52,6 +52,20 @@ def test_the_cnn_on_the_same_folds_one_subject_out_and_resumed(folder, tmp_path,
     assert out.read_text() == first
 
 
+def test_a_page_is_made_of_fits_that_are_kept(folder, tmp_path, capsys):
+    pytest.importorskip("openTSNE")
+    arguments = ["evaluate", str(folder), "--subject", r"^(P\d)", "--folds", "2", "--protocols", "subject", *TINY]
+    arguments += ["--checkpoint-dir", str(tmp_path / "kept")]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--report", str(tmp_path / "page.html"), "--latent-table"]) == 0
+    assert "4 of 4 fits were done before" in capsys.readouterr().err
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Extra Trees" in page
+    assert "Purity" in page
+    assert str(tmp_path) not in page
+
+
 def test_without_subjects_the_number_is_put_in_its_place(folder, capsys):
     assert main(["evaluate", str(folder), "--folds", "2", "--max-folds", "1", *TINY]) == 0
     printed = capsys.readouterr()

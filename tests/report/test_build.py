@@ -1,14 +1,19 @@
 """What stands in the page, and what does not."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flowexpr import report
 from flowexpr.baselines import pca_lda
-from flowexpr.evaluation import EvaluationResult, evaluate
+from flowexpr.embedding import latents_of
+from flowexpr.evaluation import EvaluationResult, cluster_scores, evaluate
+from flowexpr.report.faces import picture
 
 ALL = ["setting", "scores", "confusion", "people", "leakage", "reliability", "rejection"]
 WITH_MODEL = [*ALL, "map", "morphs", "explanations", "training", "card"]
@@ -46,6 +51,45 @@ def test_every_part_stands_in_the_page(page):
 def test_without_model_and_images_their_parts_are_left_out(evaluated, tmp_path):
     text = report.build(evaluated[2], None, tmp_path / "report.html").read_text("utf-8")
     assert Outline(text).sections == [*ALL, "card"]
+    assert "morphs, explanations and untypical images need the images" in text
+    assert "learning curves need a model" in text
+
+
+def test_table_one_stands_in_the_page_where_it_is_given(evaluated, tmp_path):
+    row = {"estimator": "flow", "classifier": "Extra Trees", "protocol": "subject", "map": "placed"}
+    row |= {"accuracy": 0.7251, "accuracy_std": 0.01, "folds": 2, "paper": None}
+    text = report.build(evaluated[2], None, tmp_path / "report.html", latent_table=[row]).read_text("utf-8")
+    assert Outline(text).sections == [*ALL, "trees", "card"]
+    assert "72.5" in text or "73" in text
+
+
+def test_scores_of_clusters_are_those_of_the_latents(page, evaluated, flow):
+    X, _, result = evaluated
+    pooled = result.predictions["flow", "subject"]
+    order = np.argsort(pooled.index)
+    rows = cluster_scores(
+        latents_of(flow, X), pooled.y_true[order], subject=pooled.subject[order], clip=pooled.clip[order]
+    )
+    shown = re.search(r"How they gather.*?</table>", page, re.DOTALL)[0]
+    assert f"{rows[0]['silhouette']:.2f}" in shown
+    assert shown.count("within subject") == 2
+
+
+def test_the_sentence_on_top_follows_what_leaks(draw_images, tmp_path):
+    X, y = draw_images(n=24)
+    result = evaluate(
+        {"linear": pca_lda(n_components=2)}, X, y, subject=np.arange(24), protocols=["random"], n_splits=2
+    )
+    text = report.build(result, None, tmp_path / "report.html").read_text("utf-8")
+    assert "Of people whom it had never seen" in text  # an image a person: random folds know nobody
+
+
+@pytest.mark.parametrize(("shape", "size"), [((490, 640), (112, 86)), ((40, 40, 3), (40, 40))])
+def test_pictures_are_as_large_as_they_are_shown(shape, size):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    source = picture(image)
+    assert Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).size == size
+    assert len(source) < 40_000
 
 
 def test_numbers_are_those_of_the_result(page, evaluated):
@@ -147,7 +191,8 @@ def test_without_subjects_the_number_is_put_in_its_place(draw_images, tmp_path):
     X, y = draw_images(n=24)
     result = evaluate({"linear": pca_lda(n_components=2)}, X, y, protocols=["random"], n_splits=2)
     text = report.build(result, None, tmp_path / "report.html").read_text("utf-8")
-    assert "says nothing about other people" in text
+    assert "may have known from training" in text
+    assert "says nothing about new people" in text
     assert "people" not in Outline(text).sections
 
 

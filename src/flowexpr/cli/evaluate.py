@@ -20,7 +20,8 @@ from flowexpr.cli.options import (
     read_faces,
 )
 from flowexpr.cli.report import add_report_options, first_model, write_report
-from flowexpr.evaluation import EvaluationResult, evaluate
+from flowexpr.embedding import require_opentsne
+from flowexpr.evaluation import EvaluationResult, evaluate, latent_table
 from flowexpr.evaluation.protocols import possible_protocols
 
 __all__ = ["add_parser"]
@@ -59,6 +60,12 @@ def add_parser(commands: Any) -> None:
         "--report", metavar="HTML", help="write a page of all of it there, which opens offline, with a map and morphs"
     )
     add_report_options(parser)
+    parser.add_argument(
+        "--latent-table",
+        action="store_true",
+        help="put the paper's Table I into the page, trees on t-SNE maps of latents: some minutes more; needs the "
+        "extra [tsne]",
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="fits at the same time, one thread each; -1: one a core")
     add_data_options(parser)
     add_model_options(parser)
@@ -71,8 +78,12 @@ def _run(options: argparse.Namespace) -> int:
         check_writable(options.output)
     if options.report:
         check_writable(options.report, "--report")
-    elif options.embed_faces or options.title:
-        raise ValueError("--embed-faces and --title are of the page. Pass --report FILE.html with them.")
+        if options.latent_table:
+            require_opentsne()
+    elif options.embed_faces or options.title or options.latent_table:
+        raise ValueError(
+            "--embed-faces, --title and --latent-table are of the page. Pass --report FILE.html with them."
+        )
     estimators = _estimators(options)
     faces = read_faces(options)
     print(describe_faces(faces), flush=True)
@@ -94,14 +105,17 @@ def _run(options: argparse.Namespace) -> int:
         n_jobs=options.jobs,
         checkpoint_dir=options.checkpoint_dir,
         progress=True,
-        return_estimators=bool(options.report),
+        # Kept with the fits as well, so that a page can be made of them later without training again.
+        return_estimators=bool(options.report or options.checkpoint_dir),
     )
     print(f"\n{result.to_text()}\n\n{_comparisons(result)}{_recalls(result)}\n\n{peak_memory(began)}")
     if options.output:
         result.to_json(options.output)
         print(f"wrote {options.output}")
     if options.report:
-        write_report(result, first_model(result), options.report, options, faces)
+        labels = faces.target_names[faces.target]
+        rows = latent_table(result, faces.images, labels) if options.latent_table else None
+        write_report(result, first_model(result), options.report, options, faces, rows)
     return 0
 
 

@@ -55,7 +55,12 @@ def first_model(result: EvaluationResult) -> Any:
 
 
 def write_report(
-    result: EvaluationResult, model: Any, output: str, options: argparse.Namespace, faces: Bunch | None
+    result: EvaluationResult,
+    model: Any,
+    output: str,
+    options: argparse.Namespace,
+    faces: Bunch | None,
+    latent_table: Any = None,
 ) -> None:
     """Write the page of a result, with the images where they are known, and say how large it became."""
     from flowexpr.report import build
@@ -69,6 +74,7 @@ def write_report(
         X=None if faces is None else faces.images,
         names=None if faces is None else [os.path.relpath(path, root) for path in faces.paths],
         skipped=[] if faces is None else [(os.path.relpath(path, root), reason) for path, reason in faces.skipped],
+        latent_table=latent_table,
         embed_faces=options.embed_faces,
         title=options.title or f"Facial expressions: {named.name}",
     )

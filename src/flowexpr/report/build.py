@@ -15,7 +15,7 @@ from flowexpr import __version__
 from flowexpr.display.axes import MARKERS
 from flowexpr.evaluation import EvaluationResult
 from flowexpr.report.explanations import explanation_section
-from flowexpr.report.latent_map import map_section
+from flowexpr.report.latent_map import map_section, trees_section
 from flowexpr.report.material import Material, Section, gather
 from flowexpr.report.model import card_section, training_section
 from flowexpr.report.morphs import morph_section
@@ -37,6 +37,7 @@ SECTIONS: tuple[Callable[[Material], Section | None], ...] = (
     reliability_section,
     rejection_section,
     map_section,
+    trees_section,
     morph_section,
     explanation_section,
     training_section,
@@ -53,14 +54,15 @@ def build(
     X: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     skipped: Sequence[tuple[str, str]] = (),
+    latent_table: Any = None,
     embed_faces: bool = False,
     title: str = "Facial expression recognition",
     random_state: int = 0,
 ) -> Path:
     """Write a report of an evaluation: one HTML file that opens offline and asks nothing of any network.
 
-    Parts for which nothing is given are left out: without `model` or `X` the latent map and the morphs, without
-    `model` the learning curves.
+    Parts for which nothing is given are left out, and the page says so: without `model` or `X` the latent map, the
+    morphs and the explanations, without `model` the learning curves.
 
     Parameters
     ----------
@@ -77,6 +79,8 @@ def build(
         What each sample is called, such as the name of its file; None numbers them. They stand in the page.
     skipped : sequence of (str, str), default=()
         Files that were left out, and why, as in `skipped` of `load_faces`.
+    latent_table : DataFrame, list of dict or None, default=None
+        What `flowexpr.evaluation.latent_table` returned, the paper's Table I: it takes minutes, so it is not made here.
     embed_faces : bool, default=False
         Put small copies of the faces, and morphs of some of them, into the page, which is personal data then: whoever
         gets the file can see them. Without it the page holds no image.
@@ -111,7 +115,7 @@ def build(
     >>> "<title>Facial expression recognition" in page
     True
     """
-    material = gather(result, model, X, names, skipped, embed_faces, random_state)
+    material = gather(result, model, X, names, skipped, latent_table, embed_faces, random_state)
     sections = [section for make in SECTIONS if (section := make(material)) is not None]
     path = Path(path)
     # A file's name may hold bytes that are no text.

@@ -15,6 +15,8 @@ from flowexpr.display.faces import as_rgb
 __all__ = ["FaceSheet", "face_sheet", "picture"]
 
 LARGEST_TILE = 48
+LARGEST_PICTURE = 112
+"""Side of a picture of its own, at most, in pixels: the page shows none larger."""
 BUDGET = 4_000_000
 """Bytes that a sheet may take; a third more once it is text in the page."""
 
@@ -71,8 +73,12 @@ def face_sheet(images: np.ndarray) -> FaceSheet:
 
 
 def picture(image: np.ndarray) -> str:
-    """Return one image as a data URI, without loss."""
-    return _data_uri(Image.fromarray(_as_bytes(image[np.newaxis])[0]), "png", 0)
+    """Return one image as a data URI: as it is where it is small, else as large as the page shows it."""
+    face = _as_bytes(image[np.newaxis])[0]
+    is_grey = bool((face[..., :1] == face).all())
+    small = Image.fromarray(face[..., 0] if is_grey else face)
+    small.thumbnail((LARGEST_PICTURE, LARGEST_PICTURE), Image.Resampling.LANCZOS)
+    return _data_uri(small, "png", 0)
 
 
 def _as_bytes(images: np.ndarray) -> np.ndarray:

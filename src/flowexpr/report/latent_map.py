@@ -1,4 +1,4 @@
-"""The latent map: where the model puts every image, to be explored by pointer or keyboard."""
+"""The latent map, to be explored by pointer or keyboard; how latents cluster, and what trees make of such maps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
 
 from flowexpr.embedding import embed, latents_of
-from flowexpr.evaluation import Predictions
+from flowexpr.evaluation import Predictions, cluster_scores
 from flowexpr.report.faces import face_sheet
 from flowexpr.report.material import Material, Section
 
-__all__ = ["map_section"]
+__all__ = ["map_section", "trees_section"]
 
 FEWEST = 5
 SIZE = 1000
@@ -44,8 +44,28 @@ def map_section(material: Material) -> Section | None:
             "n_latents": latents.shape[1],
             "knows_unseen": material.model_fold is not None,
             "fold": material.model_fold,
+            "clusters": _clusters(material, chosen, latents),
         },
     )
+
+
+def trees_section(material: Material) -> Section | None:
+    """Show the paper's Table I; None where it was not made."""
+    return Section("trees", "Trees on latents", {"rows": material.latent_table}) if material.latent_table else None
+
+
+def _clusters(material: Material, chosen: np.ndarray, latents: np.ndarray) -> list[dict[str, Any]]:
+    """Score how the latents, and the pixels, gather by subject and expression; nothing where subjects are not known."""
+    pooled, images = material.pooled, material.images
+    if pooled.subject is None or images is None:
+        return []
+    subject, clip = pooled.subject[chosen], None if pooled.clip is None else pooled.clip[chosen]
+    pixels = images[pooled.index[chosen]].reshape(len(chosen), -1)
+    return [
+        {"of": name} | row
+        for name, points in (("latents", latents), ("pixels", pixels))
+        for row in cluster_scores(points, pooled.y_true[chosen], subject=subject, clip=clip)
+    ]
 
 
 def _has_latents(model: Any) -> bool:

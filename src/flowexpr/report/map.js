@@ -51,7 +51,7 @@
   function filter() {
     const value = who ? who.value : "";
     shown = data.points.map((p) => value === "" || (value === "unseen" ? p[UNSEEN] === 1 : p[SUBJECT] === +value));
-    if (chosen >= 0 && !shown[chosen]) choose(-1);
+    if (chosen >= 0 && !shown[chosen]) { held = false; choose(-1); }
     paint();
   }
 

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowexpr.evaluation import EvaluationResult, Predictions
-from flowexpr.evaluation.protocols import PROTOCOLS
+from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS
 
 __all__ = ["Material", "Section", "gather"]
 
 MOST_SHOWN = 2000
 """Images that the model is asked about, and the map shows, at most; of more, as many are drawn at random."""
-KNOWN_PEOPLE = ("random", "clip")
-"""The protocols that test people who were trained on."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ class Material:
         What each sample is called, such as its file.
     skipped : sequence of (str, str)
         Files that were left out, and why.
+    latent_table : list of dict or None
+        Rows of the paper's Table I.
     embed_faces : bool
         Whether faces may stand in the page.
     protocol, estimator : str
@@ -59,6 +59,7 @@ class Material:
     images: np.ndarray | None
     names: Sequence[str] | None
     skipped: Sequence[tuple[str, str]]
+    latent_table: list[dict[str, Any]] | None
     embed_faces: bool
     protocol: str
     estimator: str
@@ -82,9 +83,24 @@ class Material:
         return [name for name in PROTOCOLS if name in run]
 
     @property
-    def new_people(self) -> bool:
-        """Whether the first protocol tests people who were not trained on."""
-        return self.protocol not in KNOWN_PEOPLE
+    def new_people(self) -> bool | None:
+        """Whether nobody whom the first protocol tests was trained on; None where subjects are not known."""
+        known = self.result.leakage.get(self.protocol, {}).get("rows_of_shared_subjects")
+        if known is None:
+            return True if GROUPED_BY.get(self.protocol) == "subject" else None
+        return known == 0
+
+    @property
+    def missing(self) -> list[str]:
+        """What the page lacks, and what would have to be given for it."""
+        lacks = []
+        if self.images is None:
+            lacks.append("the latent map, morphs, explanations and untypical images need the images (X, or --images)")
+        if self.model is None:
+            lacks.append("the latent map, morphs, explanations and learning curves need a model")
+        if self.latent_table is None:
+            lacks.append("the paper's Table I needs latent_table (--latent-table)")
+        return lacks
 
     @property
     def shows_faces(self) -> bool:
@@ -131,6 +147,7 @@ def gather(
     X: ArrayLike | None,
     names: Sequence[str] | None,
     skipped: Sequence[tuple[str, str]],
+    latent_table: Any,
     embed_faces: bool,
     random_state: int,
 ) -> Material:
@@ -156,4 +173,5 @@ def gather(
     fitted = {name: result.estimators.get((name, protocol), []) for name in candidates}
     owners = [name for name in candidates if any(estimator is model for estimator in fitted[name])]
     estimator = [*owners, *(name for name in candidates if name == "flow"), candidates[-1]][0]
-    return Material(result, model, images, names, skipped, embed_faces, protocol, estimator, random_state)
+    rows = latent_table.to_dict("records") if hasattr(latent_table, "to_dict") else latent_table
+    return Material(result, model, images, names, skipped, rows, embed_faces, protocol, estimator, random_state)

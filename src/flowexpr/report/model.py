@@ -24,6 +24,9 @@ FITTED = {
 }
 """Fitted attributes that the card shows, where the model has them."""
 
+OF_THE_MACHINE = ("checkpoint_dir", "verbose")
+"""Parameters that the card leaves out."""
+
 
 def training_section(material: Material) -> Section | None:
     """Draw the losses and accuracies of the epochs; None where the model keeps no history."""
@@ -112,7 +115,7 @@ def _written(value: Any) -> str:
 
 
 def _changed_parameters(model: Any) -> list[tuple[str, str]]:
-    """Return the parameters that differ from the defaults."""
+    """Return the parameters that differ from the defaults, but for those that say nothing of the model."""
     if not hasattr(model, "get_params"):
         return []
     try:
@@ -122,5 +125,5 @@ def _changed_parameters(model: Any) -> list[tuple[str, str]]:
     return [
         (name, repr(value))
         for name, value in model.get_params(deep=False).items()
-        if repr(value) != repr(defaults[name])
+        if name not in OF_THE_MACHINE and repr(value) != repr(defaults[name])
     ]
