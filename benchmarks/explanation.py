@@ -3,11 +3,13 @@
     python benchmarks/explanation.py --models DIR [CK+48:ck+48 jaffe:jaffe] [--faces 32]
 
 Drawn faces come with the pixels that their action units move, which the maps are held against. The question is the same
-for all maps: the evidence for the expression shown against a face at rest. Faces are of people whom no model saw, and
+for all maps: the evidence for the expression shown against a face at rest. Maps made pixel by pixel (integrated
+gradients, gradient x input, LRP) are smoothed as that of `explain` is. Faces are of people whom no model saw, and
 of expressions that flow and CNN both name. On folders (FOLDER:LAYOUT, as in setting.py) there are no such pixels, and
 no faces at rest: the question is the expression against the runner-up, on the first of five folds by subject.
 
-Models are kept in DIR, so that a second run only measures.
+Models are kept in DIR, so that a second run only measures. What explanations cost on one thread is measured apart, with
+the default model on images of 48 x 48.
 """
 
 import argparse
@@ -30,7 +32,8 @@ from sklearn.model_selection import GroupKFold
 from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier, pca_lda
 from flowexpr.datasets import make_faces
-from flowexpr.explain import attribute
+from flowexpr.explain import attribute, encode_reference
+from flowexpr.explain.pixel_map import smooth
 
 N_CHECKED = 8
 """Faces on which weights are randomised and images shifted."""
@@ -39,14 +42,18 @@ SHARES = np.linspace(0, 1, 11)
 BLUR = 1 / 8
 """Standard deviation of the blur that replaces pixels, as a share of the side."""
 CONFIDENCE = 0.9
+N_PEOPLE, N_PEOPLE_OF_CNN = 60, 120
+"""Drawn people that the flow and the CNN it is compared with are trained on: about as accurate on new ones."""
+N_TIMED, N_REPEATS = 8, 5
+"""Images of a batch whose time is taken, and how often; the median counts."""
 
 Maps = Callable[[Any, np.ndarray, np.ndarray, Any], np.ndarray]
 """Of a model, images, the labels explained and what they are compared with."""
 
 
-def path_of_faces(flow: Any, X: np.ndarray, _y: np.ndarray, against: Any) -> np.ndarray:
-    """Return the flow's own maps: along latents, from a neutral version of each face, of what it takes the face for."""
-    explained = flow.explain(X, against, counterfactual=False)
+def path_of_faces(flow: Any, X: np.ndarray, y: np.ndarray, against: Any) -> np.ndarray:
+    """Return the flow's own maps: along latents, from a neutral version of each face."""
+    explained = flow.explain(X, against, label=y, counterfactual=False)
     return np.stack([one.pixel_map for one in explained])
 
 
@@ -55,16 +62,21 @@ def by_captum(method: str) -> Maps:
     return lambda model, X, y, against: attribute(model, X, method, label=y, against=against)
 
 
+def smoothed(maps: Maps) -> Maps:
+    """Return what makes the same maps, smoothed as those of `explain` are."""
+    return lambda model, X, y, against: smooth(maps(model, X, y, against))
+
+
 METHODS: dict[str, tuple[str, Maps]] = {
     "flow: path of faces (`explain`)": ("flow", path_of_faces),
     "flow: occlusion": ("flow", by_captum("occlusion")),
-    "flow: gradient x input": ("flow", by_captum("gradient_x_input")),
-    "flow: integrated gradients from black": ("flow", by_captum("integrated_gradients")),
+    "flow: gradient x input": ("flow", smoothed(by_captum("gradient_x_input"))),
+    "flow: integrated gradients from black": ("flow", smoothed(by_captum("integrated_gradients"))),
     "CNN: Grad-CAM": ("CNN", grad_cam),
-    "CNN: integrated gradients from black": ("CNN", by_captum("integrated_gradients")),
+    "CNN: integrated gradients from black": ("CNN", smoothed(by_captum("integrated_gradients"))),
     "CNN: occlusion": ("CNN", by_captum("occlusion")),
     "CNN: LIME": ("CNN", lime),
-    "CNN: LRP": ("CNN", layerwise_relevance),
+    "CNN: LRP": ("CNN", smoothed(layerwise_relevance)),
 }
 
 
@@ -76,19 +88,59 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=32, help="faces that maps are measured on")
     options = parser.parse_args()
     options.models.mkdir(parents=True, exist_ok=True)
-    parts = [measure_drawn(options.models, options.faces)]
-    reporting.write("explanation", parts[0])
+    parts = [measure_drawn(options.models, options.faces), measure_time()]
+    reporting.write("explanation", "\n\n".join(parts))
     for argument in options.data:
         parts.append(measure_folder(options.models, argument, options.faces))
         reporting.write("explanation", "\n\n".join(parts))
 
 
+def measure_time() -> str:
+    """Measure what explanations of the default model cost on one thread; its weights have no part in that."""
+    faces = make_faces(4, image_size=48, random_state=0)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        flow = FlowExpressionClassifier(max_steps=2, random_state=0).fit(faces.images, faces.target)
+        reference = encode_reference(flow, faces.images, faces.target)
+        asked: dict[str, dict[str, Any]] = {
+            "likelihoods, evidence and neighbours": {
+                "pixel_map": False,
+                "counterfactual": False,
+                "reference": reference,
+            },
+            "and the map with its regions": {"counterfactual": False, "reference": reference},
+            "and the counterfactual": {"reference": reference},
+        }
+        rows = []
+        for name, options in asked.items():
+            seconds = [_median_seconds(flow, faces.images[:n], options) / n for n in (1, N_TIMED)]
+            rows.append([name, *(f"{each:.2f}" for each in seconds)])
+    finally:
+        torch.set_num_threads(n_threads)
+    header = ["seconds a face", "one face", f"each of {N_TIMED}"]
+    return (
+        f"One thread, images of 48 x 48, the default model after two steps of training (median of {N_REPEATS}).\n\n"
+        f"{reporting.table(header, rows)}"
+    )
+
+
+def _median_seconds(flow: Any, X: np.ndarray, options: dict[str, Any]) -> float:
+    seconds = []
+    for _ in range(N_REPEATS):
+        began = time.perf_counter()
+        flow.explain(X, **options)
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds))
+
+
 def measure_drawn(models: Path, n: int) -> str:
     """Measure maps and counterfactuals on drawn people that no model and no choice has seen."""
-    training = drawn(29, n_clips=2, seed=0)
-    training = training[training.subject < 22]
-    flow = kept(models / "default.flowexpr", lambda: FlowExpressionClassifier(**SMALL).fit(training.images, training.y))
-    cnn = kept(models / "cnn.joblib", lambda: fit_recogniser(drawn(100, n_clips=2, seed=1)))
+    training = drawn(N_PEOPLE, n_clips=2, seed=0)
+    flow = kept(
+        models / "explained.flowexpr", lambda: FlowExpressionClassifier(**SMALL).fit(training.images, training.y)
+    )
+    cnn = kept(models / "cnn.joblib", lambda: fit_recogniser(drawn(N_PEOPLE_OF_CNN, n_clips=2, seed=1)))
     judge = kept(models / "recogniser.joblib", lambda: fit_recogniser(drawn(200, n_clips=2, seed=1)))
     made = make_faces(20, neutral=True, image_size=32, return_masks=True, random_state=7)
     people = Faces(made.images, made.target_names[made.target], made.subject, made.clip)
@@ -98,17 +150,15 @@ def measure_drawn(models: Path, n: int) -> str:
         map_row(name, {"flow": flow, "CNN": cnn}[kind], maps, unseen, "neutral", mask)
         for name, (kind, maps) in METHODS.items()
     ]
-    random = np.random.default_rng(0).random(mask.shape)
-    rows.append(
-        ["chance", f"{mask.mean():.2f}", f"{mask.mean():.2f}", *curves(flow, unseen, random), "0.00", "0.00", ""]
-    )
+    rows += chance_rows({"flow": flow, "CNN": cnn}, unseen, mask)
     first = people.clip % 2 == 0
     person = pca_lda(random_state=0).fit(people.images[~first], people.subject[~first])
     start = people[np.flatnonzero(first & (people.y != "neutral"))[:: max(1, int(sum(first) / n))]]
     scores = [f"{name} {model.score(people.images, people.y):.1%}" for name, model in (("flow", flow), ("CNN", cnn))]
     return (
         f"Drawn people, 20 new ones. Accuracy: {', '.join(scores)}, the judge of counterfactuals "
-        f"{judge.score(people.images, people.y):.1%}. {len(unseen.y)} faces; the mask covers {mask.mean():.1%} of them."
+        f"{judge.score(people.images, people.y):.1%}. {len(unseen.y)} faces; the mask covers {mask.mean():.1%} of "
+        "them. Gradients x input, integrated gradients and LRP are smoothed as the map of `explain` is."
         f"\n\n{reporting.table(MAP_HEADER, rows)}\n\n"
         f"{reporting.table(COUNTERFACTUAL_HEADER, counterfactual_rows(flow, judge, person, start, people))}"
     )
@@ -130,12 +180,8 @@ def measure_folder(models: Path, argument: str, n: int) -> str:
     )
     fitted = {"flow": flow, "CNN": cnn}
     unseen = people[choose(people, fitted, n, np.ones(len(people.y), dtype=bool))]
-    rows = [
-        [row[0], *row[3:]]
-        for row in (map_row(key, fitted[kind], maps, unseen, None, None) for key, (kind, maps) in METHODS.items())
-    ]
-    random = np.random.default_rng(0).random(unseen.images.shape[:3])
-    rows.append(["chance", *curves(flow, unseen, random), "0.00", "0.00", ""])
+    rows = [map_row(key, fitted[kind], maps, unseen, None, None) for key, (kind, maps) in METHODS.items()]
+    rows = [[row[0], *row[3:]] for row in rows + chance_rows(fitted, unseen, None)]
     person = pca_lda(random_state=0).fit(people.images, people.subject)
     start = people[np.random.default_rng(1).permutation(len(people.y))[:n]]
     scores = [f"{kind} {model.score(people.images, people.y):.1%}" for kind, model in fitted.items()]
@@ -160,7 +206,7 @@ MAP_HEADER = [
     "inside the mask",
     "deletion (lower)",
     "insertion (higher)",
-    "random weights (lower)",
+    "random weights, size of the rank correlation (lower)",
     "one pixel shifted (higher)",
     "s a face",
 ]
@@ -176,8 +222,23 @@ def map_row(name: str, model: Any, maps: Maps, unseen: Faces, against: Any, mask
     other = maps(with_random_top(model), few.images, few.y, against)
     shifted = np.roll(maps(model, shift(few.images), few.y, against), -1, axis=2)
     by_mask = ["", ""] if mask is None else [f"{pointing(found, mask):.2f}", f"{inside(found, mask):.2f}"]
-    checks = [f"{agreement(found[:N_CHECKED], one):.2f}" for one in (other, shifted)]
+    checks = _checks(found[:N_CHECKED], other, shifted)
     return [name, *by_mask, *curves(model, unseen, found), *checks, f"{seconds:.2f}"]
+
+
+def chance_rows(models: dict[str, Any], unseen: Faces, mask: np.ndarray | None) -> list[list[Any]]:
+    """Return a row of the table of maps for maps at random, for every model; other weights give others."""
+    random = np.random.default_rng(0)
+    found = random.random(unseen.images.shape[:3])
+    by_mask = ["", ""] if mask is None else [f"{mask.mean():.2f}"] * 2
+    checks = _checks(found[:N_CHECKED], *random.random((2, *found[:N_CHECKED].shape)))
+    return [[f"{kind}: chance", *by_mask, *curves(model, unseen, found), *checks, ""] for kind, model in models.items()]
+
+
+def _checks(maps: np.ndarray, of_random_weights: np.ndarray, shifted: np.ndarray) -> list[str]:
+    """Return the size of the agreement with the maps of random weights, and the agreement with shifted maps."""
+    means = (np.nanmean(np.abs(agreement(maps, of_random_weights))), np.nanmean(agreement(maps, shifted)))
+    return [f"{mean:z.2f}" for mean in means]
 
 
 def pointing(maps: np.ndarray, mask: np.ndarray) -> float:
@@ -229,16 +290,14 @@ def shift(images: np.ndarray) -> np.ndarray:
     return np.concatenate([images[:, :, :1], images[:, :, :-1]], axis=2)
 
 
-def agreement(maps: np.ndarray, others: np.ndarray) -> float:
-    """Return the mean rank correlation of maps, their outermost columns left out; of flat maps there is none."""
+def agreement(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the rank correlations (n,) of maps, their outermost columns left out; of flat maps there is none."""
     columns = slice(1, -1)
-    return float(
-        np.nanmean(
-            [
-                spearmanr(one[:, columns], other[:, columns], axis=None).statistic
-                for one, other in zip(maps, others, strict=True)
-            ]
-        )
+    return np.array(
+        [
+            spearmanr(one[:, columns], other[:, columns], axis=None).statistic
+            for one, other in zip(maps, others, strict=True)
+        ]
     )
 
 

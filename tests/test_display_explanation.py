@@ -13,7 +13,8 @@ from matplotlib.figure import Figure  # noqa: E402
 
 
 def draw(explanation):
-    return ExplanationDisplay(explanation).plot(Figure(layout="constrained").add_subplot())
+    figure = Figure(figsize=(12.5, 6.4), layout="constrained")
+    return ExplanationDisplay(explanation).plot(figure.add_subplot())
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,46 @@ def test_figure_holds_all_that_was_explained(explained):
 def test_what_was_not_made_is_left_out(fitted_images, colour_images):
     explained = fitted_images.explain(colour_images[0][:1], pixel_map=False, counterfactual=False)[0]
     assert list(draw(explained).axes_) == ["face", "classes"]
+
+
+def test_figure_without_any_neighbour_is_written(fitted_images, colour_images, tmp_path):
+    X, y = colour_images
+    reference = (X, y, np.zeros(len(X), dtype=int))
+    (explained,) = fitted_images.explain(X[:1], reference=reference, exclude=0, counterfactual=False)
+    assert not any(explained.neighbours.values())
+    display = draw(explained)
+    assert list(display.axes_) == ["face", "map", "regions", "classes"]
+    display.figure_.savefig(tmp_path / "why.png")
+    assert (tmp_path / "why.png").stat().st_size > 0
+
+
+def test_flat_images_are_shown_as_images(draw_images, tiny):
+    X, y = draw_images()
+    rows = X.reshape(len(X), -1)
+    clf = tiny(image_shape=(16, 16), max_epochs=1).fit(rows, y)
+    display = ExplanationDisplay.from_estimator(
+        clf, rows[0], reference=(rows, y), ax=Figure(layout="constrained").add_subplot()
+    )
+    assert list(display.axes_) == ["face", "map", "regions", "classes", "counterfactual", "neighbours"]
+    display.figure_.canvas.draw()
+
+
+def test_bytes_are_as_bright_as_the_floats_that_the_model_was_fitted_on(draw_images, tiny):
+    X, y = draw_images()
+    clf = tiny(max_epochs=1).fit((X / 255).astype(np.float32), y)
+    (explained,) = clf.explain(X[:1], counterfactual=False, neutral=X[:1])
+    sheet = draw(explained).axes_["face"].images[0].get_array()
+    np.testing.assert_allclose(sheet[:, -16:], sheet[:, :16], atol=2.0**-5)
+
+
+def test_the_figure_says_where_the_map_starts_and_what_the_model_says(fitted_images, colour_images):
+    X = colour_images[0][:1]
+    said = fitted_images.predict(X)[0]
+    other = next(label for label in fitted_images.classes_ if label != said)
+    display = draw(fitted_images.explain(X, label=other, counterfactual=False, neutral=X)[0])
+    names = [name.get_text().replace("\n", " ") for name in display.axes_["face"].get_xticklabels()]
+    assert names == [f"taken for {said}", "map starts from the neutral face given"]
+    assert display.axes_["regions"].get_title().endswith("than\nthe neutral face given")
 
 
 def test_vectors_are_shown_by_feature(fitted_vectors, two_features):

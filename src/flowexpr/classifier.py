@@ -625,16 +625,17 @@ class FlowExpressionClassifier(
         X: ArrayLike,
         against: Any = None,
         *,
+        label: Any = None,
         pixel_map: bool = True,
         counterfactual: bool = True,
         confidence: float = 0.9,
-        neutral: ArrayLike | None = None,
+        neutral: Any = None,
         landmarks: ArrayLike | None = None,
         reference: Any = None,
         exclude: Any = None,
         n_neighbours: int = 3,
     ) -> list[Explanation]:
-        """Explain why the model says the predicted class and not another.
+        """Explain why the model says one class and not another.
 
         Parameters
         ----------
@@ -648,9 +649,10 @@ class FlowExpressionClassifier(
             Also search the nearest sample that the model takes for `against`.
         confidence : float, default=0.9
             Probability that the counterfactual must have, above 0 and below 1.
-        neutral : array-like of one sample or n, default=None
-            The same people at rest, where the map starts from; None takes each sample with its latents moved to the
-            average of the class "neutral", or, where there is none or it is the prediction, to that of all classes.
+        neutral : array-like of one sample or n, or label, default=None
+            The same people at rest, where the map starts from. Otherwise it starts from each sample with its latents
+            moved to the average of the class of this label ("neutral" where it is None), or, where the model knows no
+            such class or it is the one explained, to the average of all classes.
         landmarks : array-like of shape (n, 5, 2) or (n, 68, 2), default=None
             x and y in pixels of eyes, nose and mouth corners, or of iBUG's points; None finds eyes and mouth on the
             average training face.
@@ -675,6 +677,7 @@ class FlowExpressionClassifier(
             self,
             X,
             against,
+            label=label,
             pixel_map=pixel_map,
             counterfactual=counterfactual,
             confidence=confidence,

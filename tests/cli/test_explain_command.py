@@ -43,7 +43,14 @@ def test_page_holds_every_image_and_nothing_from_elsewhere(model, folder, tmp_pa
     assert "00.png" in text
     assert "against joy" in text
     assert text.count("Nearest reference faces of joy") == 2
+    assert text.count("more than this face moved to the average of all classes has") == 2
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_page_says_that_the_map_starts_from_the_face_given(model, folder, tmp_path):
+    image, output = str(folder / "anger" / "00.png"), tmp_path / "why.html"
+    assert main(["explain", str(model), image, "--neutral", str(folder / "fear" / "01.png"), "-o", str(output)]) == 0
+    assert "the map starts from the neutral face given" in output.read_text("utf-8")
 
 
 def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, tmp_path):

@@ -39,6 +39,14 @@ def test_integrated_gradients_sum_to_the_change_from_black(cnn, colour_images):
     np.testing.assert_allclose(maps.sum((1, 2)), change.detach().numpy(), rtol=0.1, atol=0.02)
 
 
+def test_the_predicted_class_against_itself_is_against_the_runner_up(cnn, colour_images):
+    pytest.importorskip("captum")
+    X = colour_images[0][:2]
+    maps = attribute(cnn, X, "gradient_x_input", against=cnn.predict(X))
+    np.testing.assert_array_equal(maps, attribute(cnn, X, "gradient_x_input"))
+    assert maps.any()
+
+
 def test_unknown_methods_are_told(cnn, colour_images):
     with pytest.raises(ValueError, match="method='grad' was expected to be one of occlusion"):
         attribute(cnn, colour_images[0][:1], "grad")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,12 +30,14 @@ TEXT_WIDTH = 150
 """Letters in a line of the sentence."""
 LINE = 0.08
 """Height of such a line, as a share of a row of panels."""
+NAME_WIDTH = 24
+"""Letters in a line under a face."""
 
 
 class ExplanationDisplay:
     """One figure that explains one decision.
 
-    Above, the sample beside the neutral version that its map starts from, the map, the evidence of every region,
+    Above, the sample beside the face that its map starts from, the map, the evidence of every region,
     and the probabilities; below, the way to the nearest sample that the model takes for the other class, and the
     nearest reference samples. What the explanation was made without is left out. Red is evidence for the predicted
     class, blue for the other.
@@ -77,7 +80,7 @@ class ExplanationDisplay:
         x: ArrayLike,
         *,
         against: Any = None,
-        neutral: ArrayLike | None = None,
+        neutral: Any = None,
         reference: Any = None,
         exclude: Any = None,
         ax: Axes | None = None,
@@ -134,7 +137,7 @@ class ExplanationDisplay:
             above.pop("map" if is_image else "features")
             above.pop("regions", None)
         below = {"counterfactual": 1.9} if one.counterfactual is not None else {}
-        if one.neighbours is not None and is_image:
+        if is_image and any((one.neighbours or {}).values()):
             below["neighbours"] = 1.3
         rows = [list(row.items()) for row in (above, below) if row]
         text = textwrap.fill(one.text.replace(" %", "\u00a0%"), TEXT_WIDTH)
@@ -158,8 +161,8 @@ class ExplanationDisplay:
     def _draw_face(self, ax: Axes) -> None:
         one = self.explanation
         faces = [one.image] if one.baseline is None else [one.image, one.baseline]
-        names = [f"taken for {one.label}", "where the map starts"][: len(faces)]
-        draw_grid(ax, [as_colours(np.stack(faces))], [""], names)
+        names = [f"taken for {one.predicted}", textwrap.fill(f"map starts from {one.start}", NAME_WIDTH)]
+        draw_grid(ax, [_stacked(faces)], [""], names[: len(faces)])
 
     def _draw_map(self, ax: Axes) -> None:
         one = self.explanation
@@ -170,7 +173,7 @@ class ExplanationDisplay:
     def _draw_regions(self, ax: Axes) -> None:
         one, regions = self.explanation, dict(self.explanation.regions or {})
         gain = one.evidence - (one.baseline_evidence or 0)
-        title = f"{abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than the neutral version"
+        title = f"{abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than\n{one.start}"
         _bars(ax, regions, [FOR if nats > 0 else AGAINST for nats in regions.values()], "nats", title)
 
     def _draw_features(self, ax: Axes) -> None:
@@ -212,9 +215,7 @@ class ExplanationDisplay:
 
     def _draw_neighbours(self, ax: Axes) -> None:
         neighbours = {label: near for label, near in (self.explanation.neighbours or {}).items() if near}
-        draw_grid(
-            ax, [as_colours(np.stack([one.image for one in near])) for near in neighbours.values()], [*neighbours], None
-        )
+        draw_grid(ax, [_stacked(one.image for one in near) for near in neighbours.values()], [*neighbours], None)
         ax.set_title("nearest reference faces of each class, and how far", fontsize="medium")
         tops = ax.get_yticks()
         step = tops[1] - tops[0] if len(tops) > 1 else 0.0
@@ -269,6 +270,11 @@ def as_colours(images: NDArray[Any]) -> NDArray[np.float64]:
     if images.ndim == 4 and images.shape[-1] not in (1, 3):
         images = images.mean(-1)
     return as_rgb(images)
+
+
+def _stacked(images: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
+    """Return images in colours, each from its own type: the sample may be uint8 where the model's images are floats."""
+    return np.concatenate([as_colours(image[np.newaxis]) for image in images])
 
 
 def _shortfall(way: Any) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from flowexpr.explain.evidence import EvidenceModel
+from flowexpr.explain.evidence import EvidenceModel, compared_classes
 from flowexpr.inputs import class_indices
 
 __all__ = ["ATTRIBUTIONS", "EvidenceFunction", "attribute", "require_captum"]
@@ -46,7 +46,7 @@ def attribute(
     label : label or array-like of shape (n,), default=None
         The class explained; None is the predicted one.
     against : label or array-like of shape (n,), default=None
-        The class it is compared with; None is the most probable other one.
+        The class it is compared with; where it is None, or the class explained itself, the most probable other one.
 
     Returns
     -------
@@ -120,10 +120,9 @@ class EvidenceFunction(nn.Module):
 
     def pairs(self, X: ArrayLike, label: Any, against: Any) -> tuple[Tensor, Tensor]:
         """Return the indices (n,) of the classes compared: those given, or the most probable ones."""
-        probabilities = self.estimator.predict_proba(X)
-        a = probabilities.argmax(1) if label is None else self._indices(label, len(probabilities))
-        probabilities[np.arange(len(a)), a] = -1
-        b = probabilities.argmax(1) if against is None else self._indices(against, len(a))
+        scores, classes = self.estimator.predict_log_proba(X), self.estimator.classes_
+        given = (None if one is None else class_indices(classes, one, len(scores)) for one in (label, against))
+        a, b = compared_classes(scores, *given)
         return torch.from_numpy(a).to(self.device), torch.from_numpy(b).to(self.device)
 
     def forward(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -134,9 +133,6 @@ class EvidenceFunction(nn.Module):
         if self.estimator.mirror_average:
             logits = (logits + self.estimator.module_(self.signal.mirror(x))) / 2
         return (logits.gather(1, a[:, None]) - logits.gather(1, b[:, None]))[:, 0] / self.estimator.temperature_
-
-    def _indices(self, labels: Any, n: int) -> NDArray[np.int64]:
-        return class_indices(self.estimator.classes_, labels, n)
 
 
 def _by_captum(method: str, function: EvidenceFunction, x: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowexpr.inference import Predictor
 
-__all__ = ["Decided", "EvidenceModel", "EvidenceParts"]
+__all__ = ["Decided", "EvidenceModel", "EvidenceParts", "compared_classes"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class EvidenceModel:
         self.predictor = predictor
         self.model = copy.deepcopy(predictor.model).requires_grad_(False)
         self.model.set_mixed_precision(False)
+        self.model.set_reversible(False)  # which asks for gradients of the weights
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return the latents z1, z2, ... of x (n, ...), without a gradient."""
@@ -100,15 +101,19 @@ class EvidenceModel:
             (gradient,) = torch.autograd.grad(evidence.sum(), x)
         return evidence.detach(), gradient
 
-    def decide(self, rows: NDArray[Any], against: NDArray[np.int64] | None) -> "Decided":
+    def decide(
+        self, rows: NDArray[Any], label: NDArray[np.int64] | None, against: NDArray[np.int64] | None
+    ) -> "Decided":
         """Decide as `predict` does, in the same batches, and split the evidence that its decision rests on.
 
         Parameters
         ----------
         rows : ndarray of shape (n, n_features)
             Samples.
+        label : ndarray of shape (n,) or None
+            Class indices explained; None is the predicted class.
         against : ndarray of shape (n,) or None
-            Class indices to compare with; the runner-up where there are none, or one is the predicted class itself.
+            Class indices to compare with; see `compared_classes`.
 
         Returns
         -------
@@ -117,31 +122,39 @@ class EvidenceModel:
         """
         parts, start = [], 0
         for x in self.predictor.batches(rows):
-            parts.append(self._decide(x, None if against is None else against[start : start + len(x)]))
+            part = slice(start, start + len(x))
+            parts.append(self._decide(x, *(None if given is None else given[part] for given in (label, against))))
             start += len(x)
         return Decided.concatenate(parts)
 
     @torch.inference_mode()
-    def _decide(self, x: Tensor, against: NDArray[np.int64] | None) -> "Decided":
+    def _decide(self, x: Tensor, label: NDArray[np.int64] | None, against: NDArray[np.int64] | None) -> "Decided":
         predictor, n = self.predictor, len(x)
         latents = predictor.model.backbone(predictor.with_mirror(x))
-        terms = predictor.model.head.terms_of_all_classes(latents.z[0]).double()  # (views * n, n_classes, n_flows, ...)
-        by_class = terms.flatten(2).sum(2).cpu().numpy()
-        logits = predictor.mean_over_views(by_class, n)
-        order = np.argsort(-logits, axis=1, kind="stable")
-        a, b = order[:, 0], order[:, 1]
-        if against is not None:
-            b = np.where(against == a, b, against)
-        shared = (latents.log_prob[:n].double() + predictor.model.head.shared_log_det()).cpu().numpy()
+        terms = self._terms(latents.z[0], n)
+        by_class = (terms.flatten(3).sum(3) + predictor.model.head.shared_log_det()).cpu().numpy()
+        logits, z = predictor.mean_over_views(by_class, n), [level[:n] for level in latents.z]
+        if predictor.model.mixed_precision:
+            settled = predictor._settle(x, logits.copy())
+            again = torch.from_numpy(np.flatnonzero((settled != logits).any(1))).to(x.device)
+            if len(again):
+                terms[:, again] = self._terms(self.encode(predictor.with_mirror(x[again]))[0], len(again))
+            logits, z = settled, self.encode(x)
+        a, b = compared_classes(logits, label, against)
+        shared = latents.log_prob[:n].double().cpu().numpy()
         return Decided(
             x=x,
-            z=[level[:n] for level in latents.z],
-            log_likelihoods=shared[:, None] + by_class[:n] + predictor.signal.log_volume,
+            z=z,
+            log_likelihoods=shared[:, None] + by_class[0] + predictor.signal.log_volume,
             logits=logits,
             a=torch.from_numpy(a).to(x.device),
             b=torch.from_numpy(b).to(x.device),
-            parts=self._split(terms.view(-1, n, *terms.shape[1:]), a, b),
+            parts=self._split(terms, a, b),
         )
+
+    def _terms(self, z1: Tensor, n: int) -> Tensor:
+        """Return the terms of log p(z1 | y), (n_views, n, n_classes, n_flows + 1, c, ...), float64."""
+        return self.predictor.model.head.terms_of_all_classes(z1).double().unflatten(0, (-1, n))
 
     def _split(self, terms: Tensor, a: NDArray[np.int64], b: NDArray[np.int64]) -> list[EvidenceParts]:
         """Split the evidence for class a against class b, given the terms (n_views, n, n_classes, n_flows + 1, ...)."""
@@ -169,13 +182,13 @@ class Decided:
     x : Tensor of shape (n, ...)
         The flow's variable.
     z : list of Tensor
-        Its latents z1, z2, ...
+        Its latents z1, z2, ..., in full precision.
     log_likelihoods : ndarray of shape (n, n_classes)
         log p(x | y = i), nats.
     logits : ndarray of shape (n, n_classes)
         Decision logits, nats.
     a, b : Tensor of shape (n,)
-        Indices of the predicted class, and of the one that it is compared with.
+        Indices of the class explained, and of the one that it is compared with.
     parts : list of EvidenceParts
         Of the difference of their logits.
     """
@@ -215,3 +228,30 @@ class Decided:
             torch.cat([one.b for one in batches]),
             [parts for one in batches for parts in one.parts],
         )
+
+
+def compared_classes(
+    scores: NDArray[np.float64], label: NDArray[np.int64] | None, against: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of the classes explained and of those that they are compared with.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, n_classes)
+        Larger is more probable.
+    label : ndarray of shape (n,) or None
+        Class indices explained; None is the most probable class.
+    against : ndarray of shape (n,) or None
+        Class indices to compare with. Where there are none, or one is the explained class itself, it is the most
+        probable other class.
+
+    Returns
+    -------
+    a, b : ndarray of shape (n,)
+        Class indices; they differ in every row.
+    """
+    a = scores.argmax(1) if label is None else label
+    others = scores.copy()
+    others[np.arange(len(a)), a] = -np.inf
+    b = others.argmax(1)
+    return a, b if against is None else np.where(against == a, b, against)

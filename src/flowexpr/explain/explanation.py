@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from flowexpr.explain.counterfactual import Counterfactual
 from flowexpr.explain.evidence import EvidenceParts
@@ -20,31 +21,41 @@ class Explanation:
     Parameters
     ----------
     image : ndarray
-        The sample, in the shape of the training samples.
+        The sample, in the shape of the training samples; one that came as a row of pixels, as (H, W, C).
     classes : ndarray of shape (n_classes,)
         Labels, in the order of the arrays below.
     label, against : label
-        The predicted class, and the one that it is compared with.
+        The class explained (the predicted one, unless another was asked for), and the one that it is compared with.
     log_likelihoods : ndarray of shape (n_classes,)
-        log p(x | y = i) of the sample as given, nats.
+        log p(x | y = i) of the sample as given, nats: without its mirror image, and before the temperature.
+    logits : ndarray of shape (n_classes,)
+        What decides, nats: the mean log-likelihood over the image and its mirror image, up to a constant, divided by
+        `temperature`, plus `log_prior`. Its softmax is `probabilities`, its differences are `evidence`.
     log_prior : ndarray of shape (n_classes,)
         log p(y = i), nats.
     probabilities : ndarray of shape (n_classes,)
         p(y = i | x), as `predict_proba` gives them.
-    calibrated : bool
-        Whether the model was calibrated on held-out samples.
+    temperature : float
+        What the log-likelihoods are divided by; 1 unless the model was calibrated on held-out samples.
     evidence : float
         Difference of the decision logits of `label` and `against`, nats.
     parts : EvidenceParts
         The same, split over flows, cells of the latent grid, channels, and the prior of classes.
     pixel_map : ndarray of shape (H, W) or (n_features,), or None
-        Evidence of every pixel (its colours summed), nats: the sum is `evidence` - `baseline_evidence`.
+        Evidence of every pixel (its colours summed), nats: the sum is `evidence` - `baseline_evidence`. That of an
+        image is smoothed by a Gaussian with a standard deviation of a twentieth of the shorter side.
+    start : str or None
+        What the map starts from, in words: "a neutral version of this face", "this face moved to the average of all
+        classes" or "the neutral face given".
     baseline : ndarray or None
-        The neutral version of the sample where the map starts from, in the shape of the training samples; quantised.
+        That sample, in the shape of `image`; quantised.
     baseline_evidence : float or None
-        Evidence there, nats, before it is quantised.
+        Evidence there, nats, before it is quantised. What `precision="mixed"` rounds of `evidence` is in it too.
+    completeness : float or None
+        Difference between the sum of `pixel_map` and what it should be, relative to the latter; 0 is a complete map.
     regions : dict of str to float, or None
-        `pixel_map` summed over the regions of the face, "elsewhere" among them, nats; for vectors by feature.
+        The map, not smoothed, summed over the regions of the face, "elsewhere" among them, nats; for vectors by
+        feature.
     counterfactual : Counterfactual or None
         The nearest sample that the model takes for `against`.
     neighbours : dict of label to list of Neighbour, or None
@@ -60,16 +71,34 @@ class Explanation:
     label: Any
     against: Any
     log_likelihoods: NDArray[np.float64]
+    logits: NDArray[np.float64]
     log_prior: NDArray[np.float64]
     probabilities: NDArray[np.float64]
-    calibrated: bool
+    temperature: float
     evidence: float
     parts: EvidenceParts
     pixel_map: NDArray[np.float64] | None
+    start: str | None
     baseline: NDArray[Any] | None
     baseline_evidence: float | None
+    completeness: float | None
     regions: dict[str, float] | None
     counterfactual: Counterfactual | None
     neighbours: dict[Any, list[Neighbour]] | None
     typicality: float | None
     text: str
+
+    @property
+    def predicted(self) -> Any:
+        """The most probable class, which is `label` unless another was asked for."""
+        return self.classes[self.logits.argmax()]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the model was calibrated on held-out samples."""
+        return self.temperature != 1
+
+    @property
+    def uncalibrated_probabilities(self) -> NDArray[np.float64]:
+        """What `probabilities` would be at temperature 1, (n_classes,)."""
+        return np.asarray(softmax((self.logits - self.log_prior) * self.temperature + self.log_prior))

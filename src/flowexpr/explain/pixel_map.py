@@ -4,21 +4,26 @@ Integrated gradients [1]_ multiply the gradient of the evidence by the way that 
 path. The usual path is the straight line from a black image. Here a flow gives a better one: the line *between
 latents*, which it decodes to faces all the way, from the model's most neutral version of the same face to the face
 itself. Pixels that the expression does not move go no way and get no evidence; and what all pixels get sums to the
-difference of the evidence between the two ends (completeness), which holds for any path.
+difference of the evidence between the two ends (completeness), which holds for any path. Gradients of neighbouring
+pixels differ by noise that no face has; what is shown is smoothed (`smooth`), which leaves the sum as it is.
 
 References
 ----------
 .. [1] Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", 2017, https://arxiv.org/abs/1703.01365
 """
 
+import warnings
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from flowexpr.explain.evidence import EvidenceModel
 
-__all__ = ["PathIntegral", "integrate_along_path"]
+__all__ = ["PathIntegral", "integrate_along_path", "smooth"]
 
 FIRST_STEPS = 7
 """Steps of the path at first; doubled for the samples whose sum is not complete yet."""
@@ -31,6 +36,12 @@ AT_ONCE = 16
 
 TOLERANCE = 0.018
 """Largest difference between the sum of a map and the evidence that it should sum to, relative to the latter."""
+
+LEAST_GAP = 0.01
+"""Nats that a map may always be off by; of evidence that small, a share says nothing."""
+
+SMOOTHING = 1 / 20
+"""Standard deviation of the smoothing of a map, as a share of the image's shorter side."""
 
 
 class PathIntegral(NamedTuple):
@@ -61,7 +72,7 @@ def integrate_along_path(
     """Integrate the gradient of the evidence for class a against b along the line between latents.
 
     The trapezoidal rule. Since the evidence at every point is known, so is the error of every step; where a sum is off
-    by more than `TOLERANCE`, the worst steps are halved, up to `MOST_STEPS`.
+    by more than `TOLERANCE`, the worst steps are halved, up to `MOST_STEPS`. Warns where that was not enough.
 
     Parameters
     ----------
@@ -83,7 +94,7 @@ def integrate_along_path(
     result = PathIntegral(nodes.steps().sum(0), nodes.evidence[0], nodes.evidence[-1])
     left = torch.arange(len(a), device=a.device)
     while len(times) <= MOST_STEPS:
-        is_open = torch.nonzero(result.gap[left] > TOLERANCE)[:, 0]
+        is_open = torch.nonzero(result.gap[left] > TOLERANCE)[:, 0]  # what is not a number stays so
         if not len(is_open):
             break
         left, times, nodes = left[is_open], times[:, is_open], nodes.at(is_open)
@@ -93,7 +104,30 @@ def integrate_along_path(
         times, order = torch.cat([times, between]).sort(0)
         nodes = nodes.with_more(found, order)
         result.maps[left] = nodes.steps().sum(0)
+    _warn_of_gaps(result)
     return result
+
+
+def smooth(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Smooth maps of images (n, H, W) by a Gaussian; every sum stays as it is.
+
+    The standard deviation is `SMOOTHING` times the shorter side.
+    """
+    sigma = SMOOTHING * min(maps.shape[1:])
+    return gaussian_filter(maps, (0, sigma, sigma), mode="reflect")
+
+
+def _warn_of_gaps(result: PathIntegral) -> None:
+    off = result.gap * (result.end - result.start).abs()
+    incomplete = ~((result.gap <= TOLERANCE) | (off <= LEAST_GAP))  # also where it is not a number
+    if incomplete.any():
+        worst = int(torch.where(incomplete, off.nan_to_num(torch.inf), -1.0).argmax())
+        warnings.warn(
+            f"{int(incomplete.sum())} of {len(off)} maps do not sum to the evidence that they divide up: the worst is "
+            f"off by {float(off[worst]):.2g} nats, {100 * float(result.gap[worst]):.2g} % of it, after {MOST_STEPS} "
+            "steps. Do not rely on a map whose `completeness` is large.",
+            stacklevel=2,
+        )
 
 
 class _Nodes(NamedTuple):

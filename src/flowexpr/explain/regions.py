@@ -14,9 +14,10 @@ __all__ = ["ELSEWHERE", "REGIONS", "FaceFrame", "frame_of_average_face", "frames
 
 REGIONS = ("brows", "eyes", "nose", "mouth", "cheeks", "chin")
 ELSEWHERE = "elsewhere"
+"""Name of all other pixels: forehead, hair, ears, neck, background."""
+
 LEAST_LENGTH = 0.05
 """Of the way from the eyes to the mouth, as a share of the image's height; less is no face in pixels."""
-"""Name of all other pixels: forehead, hair, ears, neck, background."""
 
 # In the face's frame, by |x|: (region, inner x, outer x, top y, bottom y); the first box that holds a pixel has it.
 _BOXES = (
@@ -115,14 +116,24 @@ def frame_of_average_face(image: NDArray[np.floating]) -> FaceFrame:
         Where it is.
     """
     height, width = image.shape
-    columns = np.abs(np.arange(width) - (width - 1) / 2) / width  # distance from the middle, as a share of the width
-    middle, eyes = image[:, columns < 0.06].mean(1), image[:, (columns > 0.1) & (columns < 0.26)].mean(1)
-    mouth, cheeks = image[:, columns < 0.1].mean(1), image[:, (columns > 0.18) & (columns < 0.3)].mean(1)
+    middle, eyes = _mean_of_columns(image, 0, 0.06), _mean_of_columns(image, 0.1, 0.26)
+    mouth, cheeks = _mean_of_columns(image, 0, 0.1), _mean_of_columns(image, 0.18, 0.3)
     rows = (np.arange(height) + 0.5) / height
     eye_row = _peak(middle - eyes, rows, *EYE_ROWS)
     mouth_row = _peak(cheeks - mouth, rows, *(eye_row + below for below in MOUTH_BELOW_EYES))
     origin = np.array([(width - 1) / 2, eye_row * height - 0.5])
     return FaceFrame(origin, np.array([0.0, (mouth_row - eye_row) * height]))
+
+
+def _mean_of_columns(image: NDArray[np.floating], low: float, high: float) -> NDArray[np.floating]:
+    """Return the mean (H,) of the columns between two distances from the middle, as shares of the width.
+
+    Small images may have none there; it is then the nearest ones.
+    """
+    width = image.shape[1]
+    distance = np.abs(np.arange(width) - (width - 1) / 2) / width
+    outside = np.maximum(np.maximum(low - distance, distance - high), 0.0)
+    return image[:, outside <= outside.min()].mean(1)
 
 
 def _peak(profile: NDArray[np.floating], rows: NDArray[np.float64], low: float, high: float) -> float:

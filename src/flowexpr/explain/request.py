@@ -1,5 +1,6 @@
 """What may be asked of an explanation, checked: samples, classes, neutral faces, landmarks and reference faces."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from flowexpr.explain.evidence import EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.regions import frames_of_landmarks
-from flowexpr.explain.run import Explainer
+from flowexpr.explain.run import Explainer, as_samples
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -23,10 +24,11 @@ def explain(
     X: ArrayLike,
     against: Any = None,
     *,
+    label: Any = None,
     pixel_map: bool = True,
     counterfactual: bool = True,
     confidence: float = 0.9,
-    neutral: ArrayLike | None = None,
+    neutral: Any = None,
     landmarks: ArrayLike | None = None,
     reference: Any = None,
     exclude: Any = None,
@@ -47,11 +49,12 @@ def explain(
         if estimator.image_shape_ is None:
             raise ValueError("landmarks were given, but the model was fitted on vectors. Pass landmarks=None.")
         frames = frames_of_landmarks(landmarks, n, estimator.image_shape_[:2])
-    faces = _reference(estimator, reference)
+    faces = _reference(estimator, explainer.model, reference)
     return explainer.explain(
         rows,
+        label=None if label is None else estimator._class_indices(label, n),
         against=None if against is None else estimator._class_indices(against, n),
-        neutral=None if neutral is None else _neutral_rows(estimator, neutral, n),
+        neutral=_neutral(estimator, neutral, n),
         frames=frames,
         reference=faces,
         exclude=_excluded(exclude, faces, n),
@@ -80,26 +83,36 @@ def encode_reference(
     reference : ReferenceFaces
         Encoded.
     """
+    return _encoded(estimator, EvidenceModel(estimator._predictor()), X, y, ids)
+
+
+def _encoded(
+    estimator: "FlowExpressionClassifier",
+    model: EvidenceModel,
+    X: ArrayLike,
+    y: ArrayLike,
+    ids: ArrayLike | None = None,
+) -> ReferenceFaces:
     rows = estimator._rows(X)
     if ids is not None and np.shape(ids) != (len(rows),):
         raise ValueError(
             f"ids were expected to be {len(rows)}, one a reference sample, but have shape {np.shape(ids)}."
         )
     return ReferenceFaces(
-        EvidenceModel(estimator._predictor()),
-        estimator._shaped(rows),
+        model,
+        as_samples(estimator, rows),
         rows,
         estimator._class_indices(np.asarray(y), len(rows)),
         None if ids is None else np.asarray(ids),
     )
 
 
-def _reference(estimator: "FlowExpressionClassifier", reference: Any) -> ReferenceFaces | None:
+def _reference(estimator: "FlowExpressionClassifier", model: EvidenceModel, reference: Any) -> ReferenceFaces | None:
     if reference is None or isinstance(reference, ReferenceFaces):
         return reference
     if not isinstance(reference, tuple | list) or len(reference) not in (2, 3):
         raise ValueError("reference was expected to be (X, y), (X, y, ids), or what `encode_reference` returned.")
-    return encode_reference(estimator, *reference)
+    return _encoded(estimator, model, *reference)
 
 
 def _excluded(exclude: Any, reference: ReferenceFaces | None, n: int) -> list[set[Any]]:
@@ -108,18 +121,22 @@ def _excluded(exclude: Any, reference: ReferenceFaces | None, n: int) -> list[se
         return [set()] * n
     if reference is None or reference.ids is None:
         raise ValueError("exclude was given, but no ids to find it among. Pass reference=(X, y, ids), or no exclude.")
-    if isinstance(exclude, set | frozenset):
-        return _of_the_kind([set(exclude)] * n, reference.ids)
-    if np.ndim(exclude) == 0:
-        return _of_the_kind([{np.asarray(exclude).item()}] * n, reference.ids)
-    if len(exclude) != n:
+    given = exclude.tolist() if hasattr(exclude, "tolist") else exclude
+    if not _is_collection(given):
+        given = {given}
+    is_nested = any(_is_collection(one) for one in given)
+    if isinstance(given, set | frozenset) or (len(given) != n and not is_nested):
+        return _of_the_kind([set(given)] * n, reference.ids)
+    if len(given) != n:
         raise ValueError(
-            f"exclude was expected to hold one id a sample ({n}), but holds {len(exclude)}. Pass the id of every "
-            "sample, or a set of ids that are left out for all."
+            f"exclude was expected to hold the ids of each of {n} samples, but holds {len(given)} collections. Pass "
+            "one for every sample, or a set of ids that are left out for all."
         )
-    if any(isinstance(one, set | frozenset) for one in exclude):
-        return _of_the_kind([set(one) for one in exclude], reference.ids)
-    return _of_the_kind([{one} for one in np.asarray(exclude).tolist()], reference.ids)
+    return _of_the_kind([set(one) if _is_collection(one) else {one} for one in given], reference.ids)
+
+
+def _is_collection(given: Any) -> bool:
+    return isinstance(given, Iterable) and not isinstance(given, str | bytes)
 
 
 def _of_the_kind(left_out: list[set[Any]], ids: NDArray[Any]) -> list[set[Any]]:
@@ -134,7 +151,12 @@ def _of_the_kind(left_out: list[set[Any]], ids: NDArray[Any]) -> list[set[Any]]:
     return left_out
 
 
-def _neutral_rows(estimator: "FlowExpressionClassifier", neutral: ArrayLike, n: int) -> NDArray[Any]:
+def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDArray[Any] | int | None:
+    """Return the rows of neutral faces (n, n_features), or the index of the class that is named."""
+    if neutral is None:
+        return None
+    if np.ndim(neutral) == 0:
+        return int(estimator._class_indices(neutral, 1)[0])
     rows = estimator._rows(neutral)
     if len(rows) not in (1, n):
         raise ValueError(f"neutral was expected to hold one sample or {n}, but holds {len(rows)}.")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from scipy.special import softmax
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from flowexpr.explain.counterfactual import Counterfactual, find_counterfactuals
 from flowexpr.explain.evidence import Decided, EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
-from flowexpr.explain.pixel_map import integrate_along_path
+from flowexpr.explain.pixel_map import integrate_along_path, smooth
 from flowexpr.explain.regions import (
     ELSEWHERE,
     REGIONS,
@@ -27,13 +26,10 @@ from flowexpr.explain.text import describe
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
 
-__all__ = ["Explainer"]
+__all__ = ["Explainer", "as_samples"]
 
 AT_ONCE = 8
 """Samples in a batch: gradients hold the activations of both their views."""
-
-SMOOTHING = 1 / 20
-"""Standard deviation of the smoothing of a map, as a share of the image's shorter side; the sum stays as it is."""
 
 
 class Explainer:
@@ -69,29 +65,36 @@ class Explainer:
         self.pixel_map, self.counterfactual = pixel_map, counterfactual
         self.confidence, self.n_neighbours = confidence, n_neighbours
         self.means = [self._to_tensor(mean) for mean in estimator.class_latents_]
-        self.rest = [i for i, label in enumerate(estimator.classes_.tolist()) if str(label).lower() == "neutral"]
+        names = [str(label).lower() for label in estimator.classes_.tolist()]
+        self.at_rest = names.index("neutral") if "neutral" in names else None
 
     def explain(
         self,
         rows: NDArray[Any],
         *,
+        label: NDArray[np.int64] | None,
         against: NDArray[np.int64] | None,
-        neutral: NDArray[Any] | None,
+        neutral: NDArray[Any] | int | None,
         frames: list[FaceFrame] | None,
         reference: ReferenceFaces | None,
         exclude: list[set[Any]],
         typicality: NDArray[np.float64] | None,
     ) -> list[Explanation]:
-        """Explain validated rows (n, n_features), each with its entry of what else is given."""
+        """Explain validated rows (n, n_features), each with its entry of what else is given.
+
+        `neutral` holds rows too, or is the index of the neutral class.
+        """
+        if isinstance(neutral, int):
+            self.at_rest, neutral = neutral, None
         explanations: list[Explanation] = []
-        decided = self.model.decide(rows, against)
+        decided = self.model.decide(rows, label, against)
         for start in range(0, len(rows), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             batch = _Batch(self, decided[part])
-            found = batch.decisions(self.estimator._shaped(rows[part]))
+            found = batch.decisions(as_samples(self.estimator, rows[part]))
             if self.pixel_map:
-                found = batch.with_maps(found, None if neutral is None else neutral[part])
-                found = self._with_regions(found, None if frames is None else frames[part])
+                found, maps = batch.with_maps(found, None if neutral is None else neutral[part])
+                found = self._with_regions(found, maps, None if frames is None else frames[part])
             if self.counterfactual:
                 found = batch.with_counterfactuals(found)
             if reference is not None:
@@ -100,26 +103,30 @@ class Explainer:
         levels = [None] * len(explanations) if typicality is None else typicality.tolist()
         return [_with_text(one, level) for one, level in zip(explanations, levels, strict=True)]
 
-    def _with_regions(self, found: list[Explanation], frames: list[FaceFrame] | None) -> list[Explanation]:
+    def _with_regions(
+        self, found: list[Explanation], maps: NDArray[np.float64], frames: list[FaceFrame] | None
+    ) -> list[Explanation]:
+        """Sum maps (n, H, W) or (n, n_features) by region."""
         shape = self.estimator.image_shape_
         if shape is None:
             names = getattr(
                 self.estimator, "feature_names_in_", [f"x{i}" for i in range(self.estimator.n_features_in_)]
             )
-            return [replace(one, regions=dict(zip(map(str, names), _map(one).tolist(), strict=True))) for one in found]
+            by_feature = [dict(zip(map(str, names), row, strict=True)) for row in maps.tolist()]
+            return [replace(one, regions=nats) for one, nats in zip(found, by_feature, strict=True)]
         if frames is None:
-            frames = [self._average_frame()] * len(found)
+            frames = [self._average_frame(shape)] * len(found)
         regions = []
-        for one, frame in zip(found, frames, strict=True):
+        for one_map, frame in zip(maps, frames, strict=True):
             labels = region_labels(shape[:2], frame)
-            sums = np.bincount(labels.ravel(), _map(one).ravel(), len(REGIONS) + 1)
+            sums = np.bincount(labels.ravel(), one_map.ravel(), len(REGIONS) + 1)
             regions.append(dict(zip((*REGIONS, ELSEWHERE), sums.tolist(), strict=True)))
         return [replace(one, regions=by_name) for one, by_name in zip(found, regions, strict=True)]
 
-    def _average_frame(self) -> FaceFrame:
-        """Return where the face is in the image that the mean latents of the training set decode to."""
+    def _average_frame(self, shape: tuple[int, int, int]) -> FaceFrame:
+        """Return where the face is in the image (H, W, C) that the mean latents of the training set decode to."""
         face = self.model.decode([mean.mean(0, keepdim=True) for mean in self.means])
-        return frame_of_average_face(face[0].mean(0).double().cpu().numpy())
+        return frame_of_average_face(self.model.predictor.signal.to_rows(face).reshape(shape).mean(-1, dtype=float))
 
     def _to_tensor(self, latent: NDArray[Any]) -> Tensor:
         predictor = self.model.predictor
@@ -145,14 +152,17 @@ class _Batch:
                 label=estimator.classes_[int(self.a[i])],
                 against=estimator.classes_[int(self.b[i])],
                 log_likelihoods=decided.log_likelihoods[i],
+                logits=decided.logits[i],
                 log_prior=estimator.log_prior_,
                 probabilities=probabilities[i],
-                calibrated=estimator.calibrate is not None,
+                temperature=estimator.temperature_,
                 evidence=decided.parts[i].total,
                 parts=decided.parts[i],
                 pixel_map=None,
+                start=None,
                 baseline=None,
                 baseline_evidence=None,
+                completeness=None,
                 regions=None,
                 counterfactual=None,
                 neighbours=None,
@@ -162,39 +172,48 @@ class _Batch:
             for i in range(len(decided))
         ]
 
-    def with_maps(self, found: list[Explanation], neutral: NDArray[Any] | None) -> list[Explanation]:
-        """Add the map of the evidence, from a neutral version of the sample to the sample."""
-        model = self.explainer.model
-        start = self._neutral(neutral)
+    def with_maps(
+        self, found: list[Explanation], neutral: NDArray[Any] | None
+    ) -> tuple[list[Explanation], NDArray[np.float64]]:
+        """Add the map of the evidence, from a neutral version of the sample to the sample; return it unsmoothed too."""
+        model, estimator = self.explainer.model, self.explainer.estimator
+        start, names = self._start(neutral, "sample" if estimator.image_shape_ is None else "face")
         integral = integrate_along_path(model, start, self.z, self.a, self.b)
         maps = integral.maps.double().cpu().numpy()
-        if maps.ndim == 4:
-            sigma = SMOOTHING * min(maps.shape[2:])
-            maps = gaussian_filter(maps.sum(1), (0, sigma, sigma), mode="reflect")
-        baselines = self.explainer.estimator._shaped(model.predictor.signal.to_rows(model.decode(start)))
-        return [
+        shape = estimator.image_shape_
+        if shape is not None:
+            maps = maps.sum(1) if maps.ndim == 4 else maps.reshape(-1, *shape).sum(-1)
+        shown = maps if shape is None else smooth(maps)
+        baselines = as_samples(estimator, model.predictor.signal.to_rows(model.decode(start)))
+        gain, gap = (integral.end - integral.start).tolist(), integral.gap.tolist()
+        with_map = [
             replace(
                 one,
-                pixel_map=maps[i],
+                pixel_map=shown[i],
+                start=names[i],
                 baseline=baselines[i],
-                baseline_evidence=float(integral.start[i]) + one.parts.class_prior,
+                baseline_evidence=one.evidence - gain[i],
+                completeness=gap[i],
             )
             for i, one in enumerate(found)
         ]
+        return with_map, maps
 
-    def _neutral(self, neutral: NDArray[Any] | None) -> list[Tensor]:
-        """Return the latents where the map starts from: the neutral face's, or the sample's moved to an average."""
+    def _start(self, neutral: NDArray[Any] | None, thing: str) -> tuple[list[Tensor], list[str]]:
+        """Return the latents where the maps start, and what each start is called."""
         if neutral is not None:
             model = self.explainer.model
-            return [level.clone() for level in model.encode(torch.cat(list(model.predictor.batches(neutral))))]
+            given = model.encode(torch.cat(list(model.predictor.batches(neutral))))
+            return [level.clone() for level in given], [f"the neutral {thing} given"] * len(neutral)
+        at_rest = self.explainer.at_rest
+        to_average = torch.ones_like(self.a, dtype=torch.bool) if at_rest is None else self.a == at_rest
         moved = []
         for level, mean in zip(self.z, self.explainer.means, strict=True):
-            goal = mean.mean(0, keepdim=True).expand(len(level), *mean.shape[1:])
-            if self.explainer.rest:
-                at_rest = self.explainer.rest[0]
-                goal = torch.where((self.a == at_rest).view(-1, *[1] * (level.ndim - 1)), goal, mean[at_rest])
+            everywhere = to_average.view(-1, *[1] * (level.ndim - 1))
+            goal = torch.where(everywhere, mean.mean(0), mean[0 if at_rest is None else at_rest])
             moved.append(level + goal - mean[self.a])
-        return moved
+        average, rest = f"this {thing} moved to the average of all classes", f"a neutral version of this {thing}"
+        return moved, [average if is_average else rest for is_average in to_average.tolist()]
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample that the model takes for the other class."""
@@ -203,7 +222,7 @@ class _Batch:
         steps = find_counterfactuals(explainer.model, self.decided, explainer.means[0], explainer.confidence)
         explained = []
         for i, one in enumerate(found):
-            strip = estimator._shaped(steps.rows[:, i])
+            strip = as_samples(estimator, steps.rows[:, i])
             explained.append(
                 replace(
                     one,
@@ -231,20 +250,28 @@ class _Batch:
         ]
 
 
-def _map(one: Explanation) -> NDArray[np.float64]:
-    return np.asarray(one.pixel_map)
+def as_samples(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> NDArray[Any]:
+    """Return rows in the shape of the training samples; as images (n, H, W, C) where those were rows of pixels."""
+    shape = estimator.sample_shape_
+    if len(shape) == 1 and estimator.image_shape_ is not None:
+        shape = estimator.image_shape_
+    return rows.reshape(len(rows), *shape)
 
 
 def _with_text(one: Explanation, typicality: float | None) -> Explanation:
+    subject = one.label if one.evidence >= 0 else one.against  # of the sentence
+    (place,) = np.flatnonzero(one.classes == subject)
     text = describe(
         one.label,
         one.against,
         one.evidence,
-        probability=float(one.probabilities.max()),
-        calibrated=one.calibrated,
+        probability=float(one.uncalibrated_probabilities[place]),
+        calibrated=float(one.probabilities[place]) if one.calibrated else None,
         regions=one.regions,
         baseline_evidence=one.baseline_evidence,
+        start=one.start,
         typicality=typicality,
         thing="sample" if one.image.ndim == 1 else "face",
+        taken_for=None if subject == one.predicted else one.predicted,
     )
     return replace(one, typicality=typicality, text=text)

@@ -11,6 +11,9 @@ NEAR_TIE = 0.2
 LEAST_SHARE = 0.01
 """Regions with a smaller share of the evidence are not named."""
 
+MOST_NAMED, MOST_OTHERS = 5, 2
+"""Features that are named of a vector; the rest are "others", if more than so many."""
+
 
 def describe(
     label: Any,
@@ -18,11 +21,13 @@ def describe(
     evidence: float,
     *,
     probability: float,
-    calibrated: bool,
+    calibrated: float | None,
     regions: Mapping[Any, float] | None,
     baseline_evidence: float | None,
+    start: str | None,
     typicality: float | None,
     thing: str = "face",
+    taken_for: Any = None,
 ) -> str:
     r"""Return the sentence.
 
@@ -31,19 +36,23 @@ def describe(
     label, against : label
         The class explained and the one it is compared with.
     evidence : float
-        Nats for `label` against `against`.
+        Nats for `label` against `against`; where they are negative, the sentence is about `against`.
     probability : float
-        p(y = label | x), as the model predicts it.
-    calibrated : bool
-        Whether that was calibrated on held-out data.
+        p(y = i | x) of the class that the sentence is about, at temperature 1.
+    calibrated : float or None
+        The same as the model predicts it, if it was calibrated on held-out data.
     regions : mapping of str to float or None
         Nats by region (or feature), `evidence` - `baseline_evidence` together; None where no map was made.
     baseline_evidence : float or None
-        Evidence of the neutral version of the sample, nats; None where no map was made.
+        Evidence where the map starts, nats; None where no map was made.
+    start : str or None
+        What the map starts from, in words.
     typicality : float or None
         Share of training samples that are less typical, 0 to 1; None where it is not known.
     thing : str, default="face"
         What a sample is called.
+    taken_for : label, default=None
+        The predicted class, where it is not the one explained.
 
     Returns
     -------
@@ -54,23 +63,26 @@ def describe(
     --------
     >>> from flowexpr.explain.text import describe
     >>> regions = {"mouth": 6.0, "eyes": 2.0, "nose": -0.5}
-    >>> known = {"probability": 0.93, "calibrated": True, "typicality": None}
-    >>> text = describe("fear", "anger", 9.4, regions=regions, baseline_evidence=1.9, **known)
-    >>> print(text.replace(": mouth", ":\nmouth"))
-    fear rather than anger by 9.4 nats (93 %, calibrated), 7.5 nats more than a neutral version of this face:
-    mouth 75 %, eyes 25 %; against it: nose 0.5 nats.
+    >>> known = {"probability": 0.9999, "calibrated": 0.93, "typicality": 0.48}
+    >>> start = {"baseline_evidence": 1.9, "start": "a neutral version of this face"}
+    >>> print(describe("fear", "anger", 9.4, regions=regions, **start, **known).replace("; ", ";\n"))
+    fear rather than anger by 9.4 nats (99.99 %, calibrated 93 %), 7.5 nats more than a neutral version of this face;
+    of what speaks for it: mouth 75 %, eyes 25 %;
+    against it: nose 0.5 nats;
+    this face is typical of the training faces (percentile 48).
     """
     if evidence < 0:
         label, against, evidence = against, label, -evidence
         regions = None if regions is None else {name: -nats for name, nats in regions.items()}
         baseline_evidence = None if baseline_evidence is None else -baseline_evidence
-    kind = "calibrated" if calibrated else "not calibrated"
+    kind = "not calibrated" if calibrated is None else f"calibrated {_percent(calibrated)}"
     lead = f"{evidence:.1f} nats" if evidence >= NEAR_TIE else f"{evidence:.2f} nats, a near tie"
     text = f"{label} rather than {against} by {lead} ({_percent(probability)}, {kind})"
     if regions is not None and baseline_evidence is not None:
         gain = evidence - baseline_evidence
-        text += f", {abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than a neutral version of this {thing}"
-        text += _where(regions)
+        text += f", {abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than {start}{_where(regions)}"
+    if taken_for is not None:
+        text += f"; the model takes this {thing} for {taken_for}"
     if typicality is not None:
         percentile = f"percentile {100 * typicality:.0f}"
         text += f"; this {thing} is {_typical(typicality)} of the training {thing}s ({percentile})"
@@ -79,12 +91,21 @@ def describe(
 
 def _where(regions: Mapping[Any, float]) -> str:
     """Return the shares of what speaks for it, and the nats against."""
-    ranked = sorted(regions.items(), key=lambda item: -item[1])
-    total = sum(nats for _, nats in ranked if nats > 0)
-    for_it = [f"{name} {_percent(nats / total)}" for name, nats in ranked if nats > LEAST_SHARE * total and total > 0]
-    against = [f"{name} {-nats:.1f} nats" for name, nats in reversed(ranked) if nats <= -0.05]
-    text = f": {', '.join(for_it)}" if for_it else ""
+    positive = _largest({name: nats for name, nats in regions.items() if nats > 0})
+    total = sum(positive.values())
+    for_it = [f"{name} {_percent(nats / total)}" for name, nats in positive.items() if nats > LEAST_SHARE * total]
+    negative = _largest({name: -nats for name, nats in regions.items() if nats < 0})
+    against = [f"{name} {nats:.1f} nats" for name, nats in negative.items() if nats >= 0.05]
+    text = f"; of what speaks for it: {', '.join(for_it)}" if for_it else ""
     return text + (f"; against it: {', '.join(against)}" if against else "")
+
+
+def _largest(nats: dict[Any, float]) -> dict[Any, float]:
+    """Return the nats by falling size; where there are many, those that are not named together at the end."""
+    ranked = sorted(nats.items(), key=lambda item: -item[1])
+    if len(ranked) <= MOST_NAMED + MOST_OTHERS:
+        return dict(ranked)
+    return dict(ranked[:MOST_NAMED]) | {"others": sum(more for _, more in ranked[MOST_NAMED:])}
 
 
 def _percent(share: float) -> str:

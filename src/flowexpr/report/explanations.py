@@ -128,7 +128,8 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
         "reached": one.counterfactual is None or one.counterfactual.reached,
         "near": _near(one) if shows_face else [],
         "sum": None if one.baseline_evidence is None else one.evidence - one.baseline_evidence,
-        "start": one.baseline_evidence,
+        "start": one.start,
+        "start_evidence": one.baseline_evidence,
     }
 
 
@@ -136,7 +137,7 @@ def _pictures(one: Explanation) -> list[tuple[str, str]]:
     pictures = [(_face(one.image), "the face")]
     if one.pixel_map is not None and one.baseline is not None:
         pictures += [
-            (_face(one.baseline), "where the map starts"),
+            (_face(one.baseline), f"the map starts from {one.start}"),
             (picture(evidence_picture(one.image, one.pixel_map)), f"for {one.label} (red), {one.against} (blue)"),
         ]
     return pictures
