@@ -50,10 +50,19 @@ def test_nothing_and_everything_can_be_rejected(clf):
     ("given", "message"),
     [
         ({}, r"min_confidence or reject_rate was expected, but both are None\. Pass min_confidence=0\.8"),
-        ({"min_confidence": 1.2}, r"min_confidence was expected to lie within 0\.\.1, but is 1\.2\."),
-        ({"reject_rate": np.nan}, r"reject_rate was expected to lie within 0\.\.1, but is nan\."),
+        ({"min_confidence": 1.2}, r"min_confidence was expected to be a number within 0\.\.1, but is 1\.2\."),
+        ({"min_confidence": "0.8"}, r"min_confidence was expected to be a number within 0\.\.1, but is '0\.8'\."),
+        ({"min_confidence": True}, r"min_confidence was expected to be a number within 0\.\.1, but is True\."),
+        ({"reject_rate": np.nan}, r"reject_rate was expected to be a number within 0\.\.1, but is nan\."),
+        ({"reject_rate": [0.2]}, r"reject_rate was expected to be a number within 0\.\.1, but is \[0\.2\]\."),
     ],
 )
 def test_what_cannot_choose_is_refused(clf, given, message):
     with pytest.raises(ValueError, match=message):
         clf.predict_with_reject(np.arange(5), **given)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.75), np.int64(1)])
+def test_numpy_numbers_will_do(clf, number):
+    given = clf.predict_with_reject(np.arange(5), min_confidence=number)
+    assert np.array_equal(given.mask, clf.predict_with_reject(np.arange(5), min_confidence=float(number)).mask)

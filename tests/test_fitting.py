@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.utils.flop_counter
+from sklearn.model_selection import GroupShuffleSplit
 
 import flowexpr.fitting
 from flowexpr import PAPER, FlowExpressionClassifier
@@ -134,6 +135,58 @@ def test_calibration_uses_rows_that_training_never_sees(two_features, tiny, trai
     assert clf.temperature_ == pytest.approx(by_hand, rel=1e-3)
 
 
+def test_groups_are_drawn_as_scikit_learn_draws_them(two_features, tiny, trainers):
+    X, y = two_features
+    groups = np.arange(60) // 6
+    clf = tiny(validation_fraction=0.3, max_steps=1).fit(X, y, groups=groups)
+    by_hand = next(GroupShuffleSplit(1, test_size=3, random_state=clf.seed_).split(X, y, groups))[1]
+    assert np.array_equal(trainers[0].validation.indices, by_hand)
+
+
+@pytest.mark.parametrize("settings", [{"calibrate": "temperature"}, {"validation_fraction": 0.4}], ids=str)
+def test_who_alone_shows_a_class_is_never_held_out(settings, two_features, tiny, trainers):
+    X, y = two_features
+    groups = np.where(y == 2, 0, np.arange(60) % 5)  # class 2 is shown by the first of five people alone
+    for seed in range(15):
+        tiny(max_steps=1, random_state=seed, **settings).fit(X, y, groups=groups)
+    held_out = [set(groups[trainer.validation.indices]) for trainer in trainers]
+    assert {len(people) for people in held_out} == {2 if "validation_fraction" in settings else 1}
+    assert set.union(*held_out) == {1, 2, 3, 4}
+
+
+ONE_OF_TWO_ONLY = np.array([0, 1, 2])[np.arange(60) % 3] + (np.arange(60) == 5)
+"""Persons 2 and 3 show the last class, persons 0 and 1 each another one alone."""
+
+
+def test_calibration_makes_do_with_fewer_groups(two_features, tiny, trainers):
+    X, y = two_features
+    tiny(max_steps=1, calibrate="temperature", validation_fraction=0.5).fit(X, y, groups=ONE_OF_TWO_ONLY)
+    assert set(ONE_OF_TWO_ONLY[trainers[0].validation.indices]) in ({2}, {3})
+
+
+def test_validation_of_fewer_groups_than_asked_for_is_an_error(two_features, tiny):
+    X, y = two_features
+    with pytest.raises(ValueError, match=r"no training row is left of class .* Lower validation_fraction"):
+        tiny(max_steps=1, validation_fraction=0.5).fit(X, y, groups=ONE_OF_TWO_ONLY)
+
+
+def test_calibration_where_nobody_can_be_held_out_is_an_error(two_features, tiny):
+    X, y = two_features
+    with pytest.raises(ValueError, match=r"holding out \d+ rows \(by group\), no training row is left of class"):
+        tiny(calibrate="temperature").fit(X, y, groups=y)
+
+
+def test_calibration_on_images_without_groups_is_warned_of(colour_images, tiny):
+    expected = r"calibrate='temperature' came without groups, .* Pass the subject of every row as groups\."
+    with pytest.warns(UserWarning, match=expected):
+        tiny(calibrate="temperature", max_steps=1).fit(*colour_images)
+
+
+def test_calibration_of_vectors_needs_no_groups(two_features, tiny):
+    # A warning would be an error here.
+    assert tiny(calibrate="temperature", max_steps=1).fit(*two_features).validation_ == "random"
+
+
 def test_without_calibration_the_temperature_is_one(fitted_images):
     assert fitted_images.temperature_ == 1
 
@@ -220,7 +273,7 @@ def test_ctrl_c_is_raised_again_and_leaves_a_fitted_estimator(n_th, colour_image
     X, y = colour_images
     clf = tiny(augment=InterruptAt(n_th), max_epochs=9, validation_fraction=0.3, calibrate="temperature")
     with pytest.raises(KeyboardInterrupt):
-        clf.fit(X, y)
+        clf.fit(X, y, groups=np.arange(24) // 3)
     assert clf.n_steps_ == max(0, n_th - 2)
     assert np.isfinite(clf.predict_proba(X)).all()
     assert not clf.module_.training
@@ -267,7 +320,8 @@ def test_another_random_state_gives_other_bits(two_features, tiny, same_weights)
 def test_global_generators_are_left_alone(colour_images, tiny):
     X, y = colour_images
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
-    clf = tiny(augment=True, validation_fraction=0.3, calibrate="temperature").fit(X, y)
+    settings = {"augment": True, "validation_fraction": 0.3, "calibrate": "temperature"}
+    clf = tiny(**settings).fit(X, y, groups=np.arange(24) // 3)
     clf.sample(3)
     clf.predict(X)
     assert torch.equal(torch.get_rng_state(), before[0])

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import cross_validate
 
 from flowexpr.resampling import MOST_PER_CLASS, LatentGaussians, choose_measured
 
@@ -53,24 +55,87 @@ def test_at_temperature_zero_a_sample_is_the_mean_of_its_class(fitted_images, im
     assert np.abs(grown[labels == "joy"][-1].astype(int) - fitted_images.decode(mean)[0]).max() <= 8
 
 
-def test_no_row_outside_the_training_fold_enters(tiny, colour_images, imbalanced):
-    """The same fold beside two different test folds: flow and generated faces are the same, bit for bit."""
-    (X, y), training = imbalanced, np.arange(15)
-    grown = []
-    for test_pixel in (0, 255):
-        everything = np.concatenate([X, np.full((5, 16, 16, 3), test_pixel, dtype=np.uint8)])
-        labels = np.concatenate([y, np.full(5, "joy")])
-        clf = tiny(max_epochs=1).fit(everything[training], labels[training])
-        grown.append(clf.oversample(everything[training], labels[training], random_state=0)[0])
-    assert np.array_equal(*grown)
+class Oversampling(ClassifierMixin, BaseEstimator):
+    """Fit a flow on what cross-validation passes, fill its rare classes up, and keep both."""
+
+    def __init__(self, flow, *, before=None):
+        self.flow = flow
+        self.before = before  # all of the data, for the mistake of oversampling before the split
+
+    def fit(self, X, y):
+        self.flow_ = self.flow.fit(X, y)
+        self.given_ = X, y
+        self.grown_ = self.flow_.oversample(*(self.before or self.given_), random_state=0)
+        self.classes_ = self.flow_.classes_
+        return self
+
+    def predict(self, X):
+        return self.flow_.predict(X)
+
+
+FOLDS = [(np.arange(15, 30), np.arange(15)), (np.arange(15), np.arange(15, 30))]
+
+
+def fill_up_folds(tiny, X, y, *, leak=False):
+    """Cross-validate on `FOLDS`; return what the flow was fitted on and what came of it, of every fold."""
+    estimator = Oversampling(tiny(max_epochs=1), before=(X, y) if leak else None)
+    found = cross_validate(estimator, X, y, cv=FOLDS, return_estimator=True)
+    return [[*fitted.given_, *fitted.grown_] for fitted in found["estimator"]]
+
+
+@pytest.mark.parametrize("leak", [False, True])
+def test_no_row_outside_the_training_fold_enters(leak, tiny, imbalanced):
+    """Other pixels and labels of the second fold's test rows change nothing that the fold learns from or generates."""
+    X, y = (np.concatenate([part, part]) for part in imbalanced)
+    X_other, y_other = X.copy(), y.copy()
+    X_other[15:], y_other[15:] = 255 - X[15:], y[15:][::-1]
+    as_given, changed = fill_up_folds(tiny, X, y, leak=leak), fill_up_folds(tiny, X_other, y_other, leak=leak)
+    is_same = [list(map(np.array_equal, *folds)) for folds in zip(as_given, changed, strict=True)]
+    assert not any(is_same[0])  # they are the training rows of the first fold
+    assert is_same[1][:2] == [True, True]
+    assert all(is_same[1]) == (not leak)  # the comparison sees a leak where there is one
+
+
+@pytest.fixture(scope="module")
+def fitted_floats(colour_images, tiny):
+    """Return a classifier fitted on float32 images within 0..1."""
+    X, y = colour_images
+    return tiny(max_steps=1).fit((X / 255).astype(np.float32), y)
+
+
+def test_bytes_become_what_the_model_was_fitted_on(fitted_floats, imbalanced):
+    X, y = imbalanced
+    of_bytes, of_floats = (
+        fitted_floats.oversample(given, y, random_state=0)[0] for given in (X, (X / 255).astype(np.float32))
+    )
+    assert of_bytes.dtype == np.float32
+    assert np.array_equal(of_bytes, of_floats)
+    assert of_bytes[15:].max() <= 1
+
+
+def test_bytes_are_scaled_where_nothing_is_generated_too(fitted_floats, colour_images):
+    X, y = fitted_floats.oversample(*colour_images)
+    np.testing.assert_allclose(X, colour_images[0] / 255, rtol=1e-6)
+    assert X.dtype == np.float32
+    assert np.array_equal(y, colour_images[1])
+
+
+@pytest.mark.parametrize("temperature", [-0.1, np.nan, np.inf, "0.8", None])
+def test_temperature_that_is_none_is_refused(temperature, fitted_images, imbalanced):
+    with pytest.raises(ValueError, match="a temperature of at least 0 was expected, but came temperature="):
+        fitted_images.oversample(*imbalanced, temperature=temperature)
 
 
 def test_a_class_without_samples_is_refused(fitted_images, imbalanced):
     X, y = imbalanced
     with pytest.raises(ValueError, match=r"samples of every class were expected, but counts are \[8, 5, 0\]"):
         fitted_images.oversample(X[:13], y[:13])
-    with pytest.raises(ValueError, match="n_per_class was expected to be at least 1, but is 0"):
-        fitted_images.oversample(X, y, n_per_class=0)
+
+
+@pytest.mark.parametrize("n_per_class", [0, 2.5, np.float64(9), "9", True])
+def test_number_that_counts_nothing_is_refused(n_per_class, fitted_images, imbalanced):
+    with pytest.raises(ValueError, match="n_per_class was expected to be an integer of at least 1, but is"):
+        fitted_images.oversample(*imbalanced, n_per_class=n_per_class)
 
 
 def test_deviations_have_the_covariance_within_classes():

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -111,7 +111,8 @@ class FlowExpressionClassifier(
         Average decisions over an image and its mirror image. Vectors have none.
     calibrate : {"temperature"}, default=None
         Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees, and that it
-        does not see afterwards either: the model is not fitted again on all rows.
+        does not see afterwards either: the model is not fitted again on all rows. Images without `groups` bring a
+        warning, since rows held out at random show people whom training knows.
     zero_z1 : bool, default=False
         Zero z1 where it enters the networks of h, so that classes differ by an affine map of z1 alone (the
         paper's model for morphs).
@@ -599,16 +600,19 @@ class FlowExpressionClassifier(
         Returns
         -------
         X : ndarray
-            The samples given, then the generated ones, which are quantised to `n_bits`.
+            The samples given, then the generated ones, which are quantised to `n_bits`; uint8 images become floats
+            within 0..1 where the model was fitted on such.
         y : ndarray
             Their labels.
 
         Raises
         ------
         ValueError
-            If a label is unknown, or a class has no sample.
+            If a label is unknown, a class has no sample, or another parameter is not what it must be.
         """
-        rows = self._rows(X)
+        rows = self._in_training_range(self._rows(X))
+        if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
+            raise ValueError(f"a temperature of at least 0 was expected, but came temperature={temperature!r}.")
         indices = self._class_indices(np.asarray(y), len(rows))
         new = missing_labels(indices, len(self.classes_), n_per_class)
         if not len(new):
@@ -642,7 +646,9 @@ class FlowExpressionClassifier(
         X : array-like of the shape given to `fit`, or flattened rows
             Samples.
         against : label or array-like of shape (n,), default=None
-            The class to compare with; the runner-up where it is None, or is the predicted class itself.
+            The class to compare with; the most probable other one where it is None, or is the class explained itself.
+        label : label or array-like of shape (n,), default=None
+            The class to explain; None is the predicted one.
         pixel_map : bool, default=True
             Also make the map of the evidence over pixels (or features), and sum it over the regions of a face.
         counterfactual : bool, default=True
@@ -657,9 +663,11 @@ class FlowExpressionClassifier(
             x and y in pixels of eyes, nose and mouth corners, or of iBUG's points; None finds eyes and mouth on the
             average training face.
         reference : tuple (X, y) or (X, y, ids), or ReferenceFaces, default=None
-            Faces among which the nearest are looked up; `flowexpr.explain.encode_reference` encodes them once.
-        exclude : id, set of ids, or array-like of shape (n,), default=None
-            Ids of the reference that are not shown: for all samples, or, as an array, one for every sample.
+            Faces among which the nearest are looked up. A tuple is encoded at every call; ReferenceFaces are what
+            `flowexpr.explain.encode_reference` encoded once.
+        exclude : id, set of ids, or array-like, default=None
+            Ids of the reference that are not shown. A list or an array of length n holds an id, or a collection of
+            ids, for every sample; one id, a set, or ids of any other number are left out for all samples.
         n_neighbours : int, default=3
             Nearest reference faces of each of the two classes.
 
@@ -718,6 +726,12 @@ class FlowExpressionClassifier(
         rows = validate_data(self, as_rows(X, self.image_shape_), dtype="numeric", reset=False)
         if self.input_range_ is not None:
             check_pixels(rows, self.input_range_)
+        return rows
+
+    def _in_training_range(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels on the scale that `decode` and `sample` have, where a model of floats 0..1 was given bytes."""
+        if rows.dtype == np.uint8 and self.input_range_ is not None and self.input_range_[1] == 1:
+            return (rows / 255).astype(self.signal_.dtype)
         return rows
 
     def _class_indices(self, y: Any, n: int) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """From decision logits to labels, probabilities and abstentions, for every classifier here."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class LogitClassifierMixin(ClassifierMixin):
         Raises
         ------
         ValueError
-            If neither is given, or one lies outside 0 to 1.
+            If neither is given, or one is no number within 0 to 1.
         """
         given = {"min_confidence": min_confidence, "reject_rate": reject_rate}
         if min_confidence is None and reject_rate is None:
@@ -101,8 +102,9 @@ class LogitClassifierMixin(ClassifierMixin):
                 "reject what is less sure than that, or reject_rate=0.2 to reject the least sure fifth of X."
             )
         for name, value in given.items():
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name} was expected to lie within 0..1, but is {value!r}.")
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if value is not None and not (is_number and 0 <= value <= 1):
+                raise ValueError(f"{name} was expected to be a number within 0..1, but is {value!r}.")
         probabilities = self.predict_proba(X)
         confidence = probabilities.max(1)
         rejected = confidence < (min_confidence or 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -296,10 +296,15 @@ def hold_out(
     y: NDArray[np.int64],
     groups: NDArray[Any] | None,
 ) -> tuple[TrainingData, TrainingData | None]:
-    """Hold out labelled rows (whole groups where there are groups) if anything needs them."""
+    """Hold out labelled rows (whole groups where there are groups) if anything needs them.
+
+    Groups are drawn at random; those that would take the last training row of a class are passed over. For a
+    temperature, fewer than asked for will do. Warns where it is fitted on images of people whom training may know.
+    """
     everything = np.arange(len(y))
     held_out = np.array([], dtype=np.int64)
     fraction = estimator.validation_fraction or (CALIBRATION_FRACTION if estimator.calibrate else None)
+    fewer = estimator.calibrate is not None
     estimator.validation_ = "none"
     if fraction is not None:
         labelled = np.flatnonzero(y != UNLABELLED)
@@ -312,12 +317,17 @@ def hold_out(
                     "labelled rows are of one. Pass the subject of every row as groups, or no groups."
                 )
             n_held_out = min(math.ceil(fraction * n_groups), n_groups - 1)
-            splitter = GroupShuffleSplit(1, test_size=n_held_out, random_state=estimator.seed_)
-            pick = next(splitter.split(labelled, groups=groups[labelled]))[1]
-            held_out = np.flatnonzero(np.isin(groups, np.unique(groups[labelled[pick]])) & (y != UNLABELLED))
+            held_out = labelled[_pick_groups(y[labelled], groups[labelled], n_held_out, estimator.seed_, fewer=fewer)]
         else:
             estimator.validation_ = "random"
-            held_out = labelled[_random_pick(y[labelled], fraction, estimator.seed_)]
+            if estimator.calibrate and isinstance(estimator.signal_, ImageSignal):
+                warnings.warn(
+                    f"calibrate={estimator.calibrate!r} came without groups, so random rows are held out, whose people "
+                    "training may know: the probabilities will be too sure of new people. Pass the subject of every "
+                    "row as groups.",
+                    stacklevel=2,
+                )
+            held_out = labelled[_random_pick(y[labelled], fraction, estimator.seed_, fewer=fewer)]
     training = np.setdiff1d(everything, held_out)
     if estimator.validation_ == "by group":
         training = training[~np.isin(groups[training], np.unique(groups[held_out]))]  # type: ignore[index]
@@ -327,11 +337,35 @@ def hold_out(
     return data, TrainingData(rows, y, held_out, signal) if len(held_out) else None
 
 
-def _random_pick(y: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+def _random_pick(y: NDArray[np.int64], fraction: float, seed: int, *, fewer: bool) -> NDArray[np.int64]:
     n_held_out, n_classes = min(math.ceil(fraction * len(y)), len(y) - 1), len(np.unique(y))
     stratified = np.bincount(y).min() >= 2 and min(n_held_out, len(y) - n_held_out) >= n_classes
-    splitter = (StratifiedShuffleSplit if stratified else ShuffleSplit)(1, test_size=n_held_out, random_state=seed)
+    if not stratified:
+        return _pick_groups(y, np.arange(len(y)), n_held_out, seed, fewer=fewer)
+    splitter = StratifiedShuffleSplit(1, test_size=n_held_out, random_state=seed)
     return next(splitter.split(y[:, None], y))[1]
+
+
+def _pick_groups(
+    y: NDArray[np.int64], groups: NDArray[Any], n_held_out: int, seed: int, *, fewer: bool
+) -> NDArray[np.int64]:
+    """Draw groups, passing over those that alone show a class; return their rows.
+
+    Where too few are left to draw (none at all, with `fewer`), they are drawn regardless: `_check_split` raises then.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), y.max() + 1), dtype=np.int64)  # rows of every group and class
+    np.add.at(counts, (group, y), 1)
+    order = check_random_state(seed).permutation(len(names))
+    remaining = counts.sum(0)
+    taken: list[int] = []
+    for candidate in order:
+        if len(taken) < n_held_out and ((remaining > counts[candidate]) | (remaining == 0)).all():
+            remaining = remaining - counts[candidate]
+            taken.append(candidate)
+    if len(taken) < (1 if fewer else n_held_out):
+        taken = order[:n_held_out].tolist()
+    return np.flatnonzero(np.isin(group, taken))
 
 
 def _check_split(

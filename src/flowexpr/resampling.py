@@ -1,6 +1,7 @@
 """New faces drawn around the latents of given ones: rare expressions made as common as the others."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -71,10 +72,14 @@ def missing_labels(y: NDArray[np.int64], n_classes: int, n_per_class: int | None
     Raises
     ------
     ValueError
-        If `n_per_class` is no positive number, or a class has no sample to start from.
+        If `n_per_class` is no positive integer, or a class has no sample to start from.
     """
-    if n_per_class is not None and n_per_class < 1:
-        raise ValueError(f"n_per_class was expected to be at least 1, but is {n_per_class}. Pass None for the largest.")
+    is_integer = isinstance(n_per_class, Integral) and not isinstance(n_per_class, bool)
+    if n_per_class is not None and not (is_integer and n_per_class >= 1):
+        raise ValueError(
+            f"n_per_class was expected to be an integer of at least 1, but is {n_per_class!r}. Pass None for as many "
+            "as the largest class has."
+        )
     counts = np.bincount(y, minlength=n_classes)
     if not counts.all():
         raise ValueError(

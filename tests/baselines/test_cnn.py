@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 
 from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.baselines.residual_network import ResidualNetwork
+from flowexpr.exceptions import TrainingDivergedError
 from flowexpr.training.loop import Trainer
 
 TINY = {"hidden_channels": 4, "n_features": 6, "max_epochs": 2, "batch_size": 8, "random_state": 0}
@@ -118,12 +119,37 @@ def test_wrong_parameters_and_images_are_errors(fitted):
     X, y = np.zeros((4, 16, 16), np.uint8), [0, 1, 0, 1]
     with pytest.raises(ValueError, match="n_features=0 is not allowed"):
         CNNExpressionClassifier(n_features=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"label_smoothing='auto' is not allowed\. Pass a number in \[0, 1\)\."):
+        CNNExpressionClassifier(label_smoothing="auto").fit(X, y)
     with pytest.raises(ValueError, match="patience=2 needs a validation set"):
         CNNExpressionClassifier(patience=2).fit(X, y)
     with pytest.raises(ValueError, match=r"fitted on images of shape \(16, 16, 1\)"):
         fitted.predict(np.zeros((2, 8, 8), np.uint8))
     with pytest.raises(NotFittedError):
         CNNExpressionClassifier().predict(X)
+
+
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_failed_fit_leaves_it_unfitted(is_fitted, bright_or_dark, monkeypatch):
+    X, y, _ = bright_or_dark
+    cnn = CNNExpressionClassifier(**TINY)
+    if is_fitted:
+        cnn.fit(X, y)
+
+    def diverge(self, *args):
+        raise TrainingDivergedError("not finite")
+
+    monkeypatch.setattr(Trainer, "_train_step", diverge)
+    with pytest.raises(TrainingDivergedError):
+        cnn.fit(X, y)
+    with pytest.raises(NotFittedError):
+        cnn.predict(X)
+
+
+def test_calibration_without_groups_is_warned_of(bright_or_dark):
+    X, y, _ = bright_or_dark
+    with pytest.warns(UserWarning, match="calibrate='temperature' came without groups"):
+        CNNExpressionClassifier(**TINY | {"max_epochs": 1}, calibrate="temperature").fit(X, y)
 
 
 def test_ctrl_c_leaves_it_fitted(bright_or_dark, monkeypatch):

@@ -32,6 +32,24 @@ def test_histograms_do_not_see_brightness():
     assert hog.get_feature_names_out().shape == (hog.transform(X).shape[1],)
 
 
+@pytest.mark.parametrize("build", [pca_svm, hog_svm])
+@pytest.mark.parametrize("n_rare", [2, 4])
+def test_class_of_few_images_makes_fewer_inner_folds(build, n_rare):
+    X, y = stripes()
+    rows = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:n_rare]])
+    proba = build().fit(X[rows], y[rows]).predict_proba(X)
+    np.testing.assert_allclose(proba.sum(1), 1)
+    assert proba[y == 1, 1].mean() > proba[y == 0, 1].mean()
+
+
+def test_class_of_one_image_is_refused():
+    X, y = stripes(21)
+    y[:] = 0
+    y[20] = 7
+    with pytest.raises(ValueError, match="two training images of every class were expected, but of 7 there is one"):
+        pca_svm().fit(X, y)
+
+
 def test_vectors_and_other_shapes_are_refused():
     X, _ = stripes()
     with pytest.raises(ValueError, match=r"at least 12 pixels a side, but has the shape \(60, 576\)"):

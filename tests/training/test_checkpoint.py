@@ -90,6 +90,7 @@ KILLS = {
 }
 """Data, changed settings, and where processes kill themselves: before their n-th step, or n-th renaming of a file."""
 
+pytestmark = pytest.mark.filterwarnings("ignore:calibrate=.* came without groups")
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
 

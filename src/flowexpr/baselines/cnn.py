@@ -46,7 +46,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     augment : bool or callable, default=True
         As in `FlowExpressionClassifier`.
     label_smoothing : float, default=0.1
-        Share of the target spread over all classes.
+        Share of the target spread over all classes; a number, which has no "auto" here.
     weight_averaging : float, default=0.99
         Decay of the moving average of the weights, which predicts; 0 for none.
     max_epochs : int or "auto", default="auto"
@@ -70,7 +70,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     mirror_average : bool, default=True
         Average the logits over an image and its mirror image.
     calibrate : {"temperature"}, default=None
-        Fit `temperature_` on held-out rows that training never sees.
+        Fit `temperature_` on held-out rows that training never sees; `fit` warns without `groups`.
     verbose : int, default=0
         1 shows a progress bar, 2 a line an epoch too.
     random_state : int, RandomState instance or None, default=None
@@ -174,7 +174,12 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ValueError
             If X, y, groups or a parameter is not what it must be; before any training.
         """
+        # Not fitted until training is done, whatever an earlier fit left.
+        if hasattr(self, "n_steps_"):
+            del self.n_steps_
         check_parameters(self.get_params(deep=False))
+        if isinstance(self.label_smoothing, str):
+            raise ValueError(f"label_smoothing={self.label_smoothing!r} is not allowed. Pass a number in [0, 1).")
         given = read_fit_input(self, X, y, groups, self.image_shape)
         if given.image_shape is None:
             raise ValueError(
@@ -205,13 +210,19 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         trainer = Trainer(self.module_, objective, training, held_out, plan_of(self, training))
         try:
             trainer.run()
-        finally:
-            self.history_, self.n_steps_ = trainer.history, trainer.step
+        except KeyboardInterrupt:
+            self._finish(trainer, groups)
+            raise
+        self._finish(trainer, groups)
+
+    def _finish(self, trainer: Trainer, groups: NDArray[Any] | None) -> None:
+        held_out = trainer.validation
         if self.calibrate and held_out is not None:
-            logits = self._mean_logits(rows[held_out.indices])
+            logits = self._mean_logits(held_out.rows[held_out.indices])
             even = np.zeros(len(self.classes_))
             people = None if groups is None else groups[held_out.indices]
-            self.temperature_ = fit_temperature(logits, even, y[held_out.indices], people)
+            self.temperature_ = fit_temperature(logits, even, held_out.y[held_out.indices], people)
+        self.history_, self.n_steps_ = trainer.history, trainer.step
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return the deep features, what the first dense layer puts out.
@@ -230,6 +241,10 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         with torch.inference_mode():
             batches = [self.module_.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether training is done, or was interrupted by Ctrl-C; not whether it has begun."""
+        return hasattr(self, "n_steps_")
 
     @property
     def n_parameters_(self) -> int:

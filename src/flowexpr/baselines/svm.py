@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Iterator
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import BaseCrossValidator, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +20,9 @@ __all__ = ["HOGFeatures", "hog_svm", "pca_svm"]
 
 CELLS_ACROSS = 6
 """HOG cells along the shorter side of an image: 8 pixels each at 48 x 48."""
+
+INNER_FOLDS = 5
+"""Folds of the training images on which Platt's sigmoids are fitted, at most."""
 
 
 class HOGFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -152,4 +157,21 @@ def hog_svm() -> Pipeline:
 
 
 def _with_probabilities() -> CalibratedClassifierCV:
-    return CalibratedClassifierCV(SVC(C=10.0), ensemble=False)
+    return CalibratedClassifierCV(SVC(C=10.0), cv=_FoldsOfRareClasses(), ensemble=False)
+
+
+class _FoldsOfRareClasses(BaseCrossValidator):
+    """`INNER_FOLDS` stratified folds, or as many as the smallest class has images."""
+
+    def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return StratifiedKFold(self.get_n_splits(X, y)).split(X, y)
+
+    def get_n_splits(self, X: Any, y: Any, groups: Any = None) -> int:
+        labels, counts = np.unique(y, return_counts=True)
+        if counts.min() < 2:
+            raise ValueError(
+                f"at least two training images of every class were expected, but of {labels[counts.argmin()]} there is "
+                "one: the probabilities of a support-vector machine are fitted on folds of them. Pass more images of "
+                "it, or leave the class out."
+            )
+        return min(INNER_FOLDS, int(counts.min()))
