@@ -1,119 +1,135 @@
 """Accuracy on real faces: the flow, both heads, against a CNN and machines on pixels and gradients, on identical folds.
 
-    python benchmarks/accuracy.py CK+48:ck+48 jaffe:jaffe [--protocols subject] [--seeds 3] [--resume DIR]
+    python benchmarks/accuracy.py CK+48 jaffe [--protocols subject] [--seeds 3] [--resume DIR]
 
-A data set is FOLDER:LAYOUT, of the layouts in setting.py. The random folds are ten, the paper's; those by clip and by
-subject are five. Intervals are of the mean over subjects, not over images. Every fit stands in DIR as soon as it is
-done, and the same command goes on from there. With several seeds a subject's accuracy is the mean over them.
+A data set is FOLDER or FOLDER:LAYOUT, as in setting.py; protocols for which nothing tells the subjects or clips are
+left out. The random folds are ten, the paper's; those by clip and by subject are five. Intervals are of the mean over
+subjects, not over images. With several seeds a subject's accuracy is the mean over them. "Balanced" is the mean of the
+recalls of all classes tested, which are over all test images. GiB are the peak of a process that does the first of the
+ten random folds and nothing else. Every fit stands in DIR as soon as it is done, and the same command goes on from
+there.
 """
 
 import argparse
-import multiprocessing
-import resource
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 import reporting
 import setting
 from matplotlib.figure import Figure
+from resident import peak_gib
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier, hog_svm, pca_lda, pca_svm
 from flowexpr.evaluation import EvaluationResult, evaluate
+from flowexpr.evaluation.protocols import PROTOCOLS, possible_protocols
 from flowexpr.evaluation.statistics import mean_interval
 
 N_SPLITS = {"random": 10}
 MOST_SPLITS = 5
 COLUMNS = ("accuracy over subjects", "95 % interval", "balanced", "log loss", "ECE", "s a fold", "GiB")
+Row = dict[str, Any]
 
 
-def estimators(seed: int) -> dict[str, BaseEstimator]:
+def estimators(seed: int, steps: int | None = None) -> dict[str, BaseEstimator]:
     """Return all that are compared; flow and CNN share augmentation, schedule, averaging and views."""
     return {
-        "flow": FlowExpressionClassifier(random_state=seed),
-        "flow, FlowGMM head": FlowExpressionClassifier(head="gmm", random_state=seed),
-        "CNN": CNNExpressionClassifier(random_state=seed),
+        "flow": FlowExpressionClassifier(random_state=seed, max_steps=steps),
+        "flow, FlowGMM head": FlowExpressionClassifier(head="gmm", random_state=seed, max_steps=steps),
+        "CNN": CNNExpressionClassifier(random_state=seed, max_steps=steps),
         "PCA + LDA": pca_lda(random_state=seed),
         "PCA + SVM": pca_svm(random_state=seed),
         "HOG + SVM": hog_svm(),
     }
 
 
-def evaluate_one(
-    estimator: BaseEstimator, name: str, faces: Bunch, protocol: str, options: argparse.Namespace
-) -> tuple[EvaluationResult, float]:
-    """Evaluate one estimator under one protocol, and return the highest resident GiB of this process beside it."""
-    result = evaluate(
-        {name: estimator},
-        faces.images,
-        setting.labels(faces),
-        subject=faces.subject,
-        clip=faces.clip,
-        protocols=[protocol],
-        n_splits=N_SPLITS.get(protocol, MOST_SPLITS),
-        n_jobs=options.jobs,
-        max_folds=options.max_folds,
-        checkpoint_dir=options.resume,
-        progress=True,
-    )
-    usage = resource.RUSAGE_SELF if options.jobs in (None, 1) else resource.RUSAGE_CHILDREN
-    return result, resource.getrusage(usage).ru_maxrss / 2**20
-
-
-def one_row(name: str, faces: Bunch, protocol: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return what one row of the table says, over all seeds; every seed in a process of its own."""
-    summaries, subjects, memory = [], [], []
+def one_row(name: str, faces: Bunch, protocol: str, options: argparse.Namespace) -> Row:
+    """Return what one row of the table says, over all seeds."""
+    summaries, subjects, recalls = [], [], []
     for seed in range(options.seeds):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            result, gib = pool.submit(evaluate_one, estimators(seed)[name], name, faces, protocol, options).result()
+        result = evaluate(
+            {name: estimators(seed, options.steps)[name]},
+            faces.images,
+            setting.labels(faces),
+            subject=faces.subject,
+            clip=faces.clip,
+            protocols=[protocol],
+            n_splits=N_SPLITS.get(protocol, MOST_SPLITS),
+            n_jobs=options.jobs,
+            max_folds=options.max_folds,
+            checkpoint_dir=options.resume,
+            progress=True,
+        )
         summaries.append(result.summary()[0])
-        subjects.append([row["accuracy"] for row in result.subject_scores(name, protocol)])
-        memory.append(gib)
-    by_subject = np.mean(subjects, axis=0)
-    keys = ("balanced_accuracy", "log_loss", "ece", *(key for key in summaries[0] if key.startswith("recall_")))
+        subjects.append(accuracies(result, name, protocol))
+        recalls.append(recall_of_classes(result, name, protocol))
     seconds = [(row["fit_seconds"] + row["predict_seconds"]) / row["folds"] for row in summaries]
     return {
         "name": name,
-        "by_subject": by_subject,
-        "interval": mean_interval(by_subject, 0, 1),
+        "by_subject": np.mean(subjects, axis=0),
+        "recalls": {label: float(np.mean([found[label] for found in recalls])) for label in recalls[0]},
         "seconds": float(np.mean(seconds)),
-        "gib": max(memory),
-        **{key: float(np.mean([row[key] for row in summaries])) for key in keys},
+        **{key: float(np.mean([row[key] for row in summaries])) for key in ("log_loss", "ece")},
     }
 
 
-def data_table(rows: list[dict[str, Any]]) -> str:
-    """Return the main table, a table of recalls, and the paired differences from the flow."""
-    recalls = [key for key in rows[0] if key.startswith("recall_")]
+def accuracies(result: EvaluationResult, name: str, protocol: str) -> np.ndarray:
+    """Return the accuracy of every subject, or, where nobody knows who is seen, the one over all images."""
+    pooled = result.pooled(name, protocol)
+    if pooled.subject is None:
+        return np.array([np.mean(pooled.y_true == pooled.y_pred)])
+    return np.array([row["accuracy"] for row in result.subject_scores(name, protocol)])
+
+
+def recall_of_classes(result: EvaluationResult, name: str, protocol: str) -> dict[str, float]:
+    """Return the recall of every class over all test images, NaN where none of it was tested."""
+    pooled = result.pooled(name, protocol)
+    right = pooled.y_true == pooled.y_pred
+    tested = {str(label): pooled.y_true == label for label in result.classes}
+    return {label: float(right[rows].mean()) if rows.any() else np.nan for label, rows in tested.items()}
+
+
+def as_interval(values: np.ndarray, low: float, high: float, form: str) -> str:
+    """Return the 95 % interval of a mean in per cent, "-" where one value alone gives none."""
+    ends = mean_interval(values, low, high)
+    return "-" if ends[0] is None else f"{100 * ends[0]:{form}} to {100 * ends[1]:{form}}"
+
+
+def memory_of(name: str, faces: Bunch, options: argparse.Namespace) -> float:
+    """Return the peak of resident memory, GiB, of one estimator on a random fold."""
+    estimator, y = estimators(0, options.steps)[name], setting.labels(faces)
+    return peak_gib(
+        estimator, faces.images, y, subject=faces.subject, n_splits=N_SPLITS["random"], resume=options.resume
+    )
+
+
+def data_table(rows: list[Row], gib: dict[str, float]) -> str:
+    """Return the main table, a table of recalls, and the paired differences from the first row."""
     main_rows, recall_rows, paired = [], [], []
     for row in rows:
-        low, high = row["interval"]
+        recalls = list(row["recalls"].values())
         main_rows.append(
             [
                 row["name"],
                 f"{100 * row['by_subject'].mean():.1f}",
-                f"{100 * low:.1f} to {100 * high:.1f}",
-                f"{100 * row['balanced_accuracy']:.1f}",
+                as_interval(row["by_subject"], 0, 1, ".1f"),
+                f"{100 * np.nanmean(recalls):.1f}",
                 f"{row['log_loss']:.3f}",
                 f"{row['ece']:.3f}",
                 f"{row['seconds']:.1f}",
-                f"{row['gib']:.1f}",
+                f"{gib[row['name']]:.1f}",
             ]
         )
-        recall_rows.append([row["name"], *(f"{100 * row[key]:.0f}" for key in recalls)])
-        difference = rows[0]["by_subject"] - row["by_subject"]
+        recall_rows.append([row["name"], *("-" if np.isnan(recall) else f"{100 * recall:.0f}" for recall in recalls)])
         if row is not rows[0]:
-            low, high = mean_interval(difference, -1, 1)
-            paired.append(
-                [row["name"], f"{100 * difference.mean():+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"],
-            )
+            difference = rows[0]["by_subject"] - row["by_subject"]
+            paired.append([row["name"], f"{100 * difference.mean():+.1f}", as_interval(difference, -1, 1, "+.1f")])
     parts = [
         reporting.table(["", *COLUMNS], main_rows),
         "Recall of each class, per cent:",
-        reporting.table(["", *(key.removeprefix("recall_") for key in recalls)], recall_rows),
+        reporting.table(["", *rows[0]["recalls"]], recall_rows),
     ]
     if paired:
         parts += [
@@ -123,14 +139,15 @@ def data_table(rows: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def plot(tables: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
-    """Draw every mean with its interval, a panel a data set and protocol."""
+def plot(tables: dict[tuple[str, str], list[Row]]) -> None:
+    """Draw every mean with its interval, where it has one, a panel a data set and protocol."""
     figure = Figure(figsize=(4.2 * len(tables), 3.0), layout="constrained")
     axes = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
     for ax, ((data, protocol), rows) in zip(axes, tables.items(), strict=True):
         names = [row["name"] for row in rows][::-1]
         means = np.array([row["by_subject"].mean() for row in rows][::-1])
-        ends = np.array([row["interval"] for row in rows][::-1])
+        found = [mean_interval(row["by_subject"], 0, 1) for row in rows][::-1]
+        ends = np.array([(mean, mean) if of[0] is None else of for mean, of in zip(means, found, strict=True)])
         ax.errorbar(100 * means, names, xerr=100 * np.abs(ends.T - means), fmt="o", color="#0072B2", capsize=3)
         ax.set(title=f"{data}, {protocol}", xlabel="accuracy over subjects, %")
         ax.grid(True, axis="x", color="0.9")
@@ -139,32 +156,59 @@ def plot(tables: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
     figure.savefig(reporting.FOLDER / "accuracy.svg")
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+def choose_protocols(name: str, faces: Bunch, asked: list[str]) -> list[str]:
+    """Return the protocols asked for that what is known of the images allows; leave where there is none."""
+    known = [kind for kind in ("subject", "clip") if faces[kind] is not None]
+    possible = [protocol for protocol in asked if protocol in possible_protocols(known)]
+    if not possible:
+        raise SystemExit(
+            f"{name}: --protocols {','.join(asked)} needs to know who is seen, or in which clip, and of the images "
+            f"{' and '.join(known) or 'neither'} is known. Name the layout (FOLDER:LAYOUT), write a manifest, or pass "
+            "--protocols random."
+        )
+    return possible
+
+
+def heading(name: str, protocol: str, faces: Bunch, options: argparse.Namespace) -> str:
+    """Return the line above a table: what of, how much, and what it lacks."""
+    parts = [f"{len(faces.images)} images", f"{options.seeds} seeds"]
+    parts += [f"the first {options.max_folds} folds"] if options.max_folds else []
+    parts += [f"at most {options.steps} steps"] if options.steps else []
+    parts += ["who is seen is not known: accuracy over images"] if faces.subject is None else []
+    return f"**{name}, {protocol}** ({', '.join(parts)})"
+
+
+def _protocols(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in PROTOCOLS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} was expected to be one of {', '.join(PROTOCOLS)}.")
+    return names
 
 
 def main() -> None:
-    """Evaluate everything on everything; write the tables and the plot."""
+    """Evaluate everything on everything; write the tables and the plot after each protocol."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+", metavar="FOLDER:LAYOUT")
-    parser.add_argument("--protocols", type=_names, default=["random", "clip", "subject", "loso"], metavar="A,B")
+    parser.add_argument("data", nargs="+", metavar="FOLDER[:LAYOUT]")
+    parser.add_argument("--protocols", type=_protocols, default=list(PROTOCOLS), metavar="A,B")
     parser.add_argument("--estimators", nargs="+", default=list(estimators(0)), choices=list(estimators(0)))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="optimiser steps of every fit of flow and CNN, at most")
     parser.add_argument("--max-folds", type=int, help="the first folds only, to save time")
     parser.add_argument("--jobs", type=int, help="folds at a time, one thread each")
     parser.add_argument("--resume", metavar="DIR", help="where fits are kept")
     options = parser.parse_args()
-    tables, parts = {}, []
-    for argument in options.data:
-        name, faces = setting.read(argument)
-        for protocol in options.protocols:
-            if protocol == "clip" and faces.clip is None:
-                continue
-            tables[name, protocol] = [one_row(row, faces, protocol, options) for row in options.estimators]
-            parts.append(f"**{name}, {protocol}** ({len(faces.images)} images, {options.seeds} seeds)")
-            parts.append(data_table(tables[name, protocol]))
-    plot(tables)
-    reporting.write("accuracy", "\n\n".join([*parts, "![](accuracy.svg)"]))
+    tables: dict[tuple[str, str], list[Row]] = {}
+    parts: list[str] = []
+    for name, faces in setting.read_all(options.data, need_subjects=False):
+        protocols = choose_protocols(name, faces, options.protocols)
+        gib = {row: memory_of(row, faces, options) for row in options.estimators}
+        for protocol in protocols:
+            rows = [one_row(row, faces, protocol, options) for row in options.estimators]
+            tables[name, protocol] = rows
+            parts += [heading(name, protocol, faces, options), data_table(rows, gib)]
+            plot(tables)
+            reporting.write("accuracy", "\n\n".join([*parts, "![](accuracy.svg)"]))
 
 
 if __name__ == "__main__":

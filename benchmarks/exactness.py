@@ -2,9 +2,9 @@
 
     python benchmarks/exactness.py [CK+48:ck+48 ...] [--steps 60]
 
-A data set is FOLDER:LAYOUT as in setting.py; drawn faces are always measured. Two models a data set are trained on
-some people, of 24 flows (3 blocks of 8) and of 128 (4 blocks of 32, the paper's depth), narrow so that this takes
-minutes; everything is measured on the other people. "mixed" is what ``precision="auto"`` is where the hardware
+A data set is FOLDER or FOLDER:LAYOUT as in setting.py; drawn faces are always measured. Two models a data set are
+trained on some people, of 24 flows (3 blocks of 8) and of 128 (4 blocks of 32, the paper's depth), narrow so that this
+takes minutes; everything is measured on the other people. "mixed" is what ``precision="auto"`` is where the hardware
 multiplies bfloat16; elsewhere torch computes the same slowly, so it can be measured on any machine.
 """
 
@@ -123,13 +123,12 @@ def measure(clf: FlowExpressionClassifier, X: NDArray[np.uint8]) -> tuple[list[l
 def main() -> None:
     """Train, measure, and write both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", metavar="FOLDER:LAYOUT")
+    parser.add_argument("data", nargs="*", metavar="FOLDER[:LAYOUT]")
     parser.add_argument("--steps", type=int, default=60, help="of training, a model")
     options = parser.parse_args()
     drawn = make_faces(n_frames=2, image_size=32, random_state=0)
     data = {"drawn faces": part(drawn.images, drawn.target, drawn.subject)}
-    for argument in options.data:
-        name, faces = setting.read(argument)
+    for name, faces in setting.read_all(options.data):
         data[name] = part(faces.images, faces.target, faces.subject)
     rows, gradient_rows = [], []
     for name, faces in data.items():

@@ -12,6 +12,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -155,11 +156,16 @@ def noise(random: np.random.Generator) -> Picture:
     return np.clip(128 + 50 * (values - values.mean()) / values.std(), 0, 255).astype(np.uint8)
 
 
+def installed_detectors() -> list[str]:
+    """Return the detectors that need no file, "haar" only where there is OpenCV."""
+    return ["cascade", *(["haar"] if find_spec("cv2") else [])]
+
+
 def main() -> None:
     """Measure every detector and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("jaffe", type=Path, metavar="JAFFE", help="folder of the data set")
-    parser.add_argument("--detectors", nargs="+", default=["cascade", "haar"], metavar="NAME")
+    parser.add_argument("--detectors", nargs="+", default=installed_detectors(), metavar="NAME")
     parser.add_argument("--without", type=int, default=600, metavar="N", help="pictures without a face")
     options = parser.parse_args()
     photos = [np.asarray(read_image(path).convert("L")) for path in find_images(options.jaffe)]

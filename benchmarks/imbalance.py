@@ -2,7 +2,7 @@
 
     python benchmarks/imbalance.py [CK+48:ck+48] [--folds 5] [--max-folds 2] [--steps 300]
 
-A data set is FOLDER:LAYOUT, of the layouts in setting.py; without one, faces are drawn. In every fold by subject, a
+A data set is FOLDER or FOLDER:LAYOUT, as in setting.py; without one, faces are drawn. In every fold by subject, a
 flow is trained on the training fold, without and with class_weight="balanced". The flow of the first kind then draws
 faces around the latents of that training fold, from which a CNN and a flow are trained again: on the real faces filled
 up with generated ones, and on as many generated faces alone as there are real ones of the largest class.

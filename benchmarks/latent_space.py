@@ -2,7 +2,7 @@
 
     python benchmarks/latent_space.py --keep DIR [CK+48:ck+48] [--page NAME] [--jobs 2]
 
-A data set is FOLDER:LAYOUT, of the layouts in setting.py; without one, 29 people are drawn.
+A data set is FOLDER or FOLDER:LAYOUT, as in setting.py; without one, 29 people are drawn.
 Accuracies, the tables of trees on t-SNE maps, and how latents cluster: on all images under a model of the last random
 fold (subject-dependent, Figure 2), and on the people left out by the last fold by subject (Figure 3).
 """
@@ -75,7 +75,7 @@ def markdown(rows: list[dict]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", metavar="FOLDER:LAYOUT", help="default: 29 drawn people")
+    parser.add_argument("data", nargs="?", metavar="FOLDER[:LAYOUT]", help="default: 29 drawn people")
     parser.add_argument("--keep", required=True, help="folder in which fits are kept, to go on from")
     parser.add_argument("--page", default="latent_space", help="name of the page that is written")
     parser.add_argument("--folds", type=int, default=5)
@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
 def _faces(options: argparse.Namespace) -> Bunch:
     if options.data is None:
         return make_faces(image_size=32, random_state=0)
-    faces = setting.read(options.data)[1]
+    _, faces = setting.read(options.data)
     if faces.clip is None:
         faces.clip = np.arange(len(faces.target))  # every image a recording of its own
     return faces

@@ -4,14 +4,18 @@
 
 Each figure of memory comes from a process of its own. "Activations" is how far the resident memory of a forward and
 backward pass rises above what the weights and their gradients hold; "resident" is the highest of the whole process,
-while `FlowExpressionClassifier(**PAPER)` does one step. Needs Linux, whose kernel resets the peak on request. Times of
-f are of both ways in turn in one process: the least of each, and the median of the ratios. A step goes through the
-networks three times (there, and twice as long back), recomputing adds a fourth: 4/3 is the least that can be expected.
+while `FlowExpressionClassifier(**PAPER)` does one step. Needs Linux, whose kernel resets the peak on request. Where
+activations are measured, stored or recomputed, glibc gives every freed block of 64 KiB or more back at once
+(MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_): its default threshold moves with what was freed before, and what it
+then keeps comes and goes by tens of MiB. Everything else runs under glibc's defaults. Times of f are of both ways in
+turn in one process: the least of each, and the median of the ratios. A step goes through the networks three times
+(there, and twice as long back), recomputing adds a fourth: 4/3 is the least that can be expected.
 """
 
 import argparse
 import ctypes
 import json
+import os
 import subprocess
 import sys
 import time
@@ -22,6 +26,7 @@ import numpy as np
 import reporting
 import torch
 from matplotlib.figure import Figure
+from resident import resident_gib
 
 from flowexpr import PAPER, FlowExpressionClassifier
 from flowexpr.flows import Glow
@@ -33,6 +38,7 @@ WIDTH, SIDE, N_BLOCKS, BATCH = 128, 64, 3, 16
 MODES = ("store", "reversible")
 MOST_STORED = 16
 """Largest batch of the paper's model whose activations are stored here: twice that needs more than 16 GiB."""
+GIVE_FREED_MEMORY_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 N_TURNS = 5
 """How often each way is timed."""
 
@@ -64,11 +70,11 @@ def measure_depth(n_flows: int, mode: str) -> dict[str, float]:
     _set_mode(model, mode)
     step()  # the gradients are there afterwards
     ctypes.CDLL(None).malloc_trim(0)  # what glibc keeps of the freed activations would count as held before
-    before = _resident("VmRSS")
+    before = resident_gib("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     for _ in range(2):
         step()
-    return {"gib": _resident("VmHWM") - before}
+    return {"gib": resident_gib() - before}
 
 
 def measure_time(n_flows: int, mode: str) -> dict[str, float]:
@@ -91,20 +97,15 @@ def measure_batch(batch: int, mode: str) -> dict[str, float]:
     X = np.random.default_rng(0).integers(0, 256, (batch, 64, 64, 3), dtype=np.uint8)
     settings = PAPER | {"batch_size": batch, "memory": mode, "max_steps": 1, "random_state": 0}
     clf = FlowExpressionClassifier(**settings).fit(X, np.arange(batch) % 6)
-    return {"gib": _resident("VmHWM"), "seconds": clf.history_[0]["seconds"]}
-
-
-def _resident(field: str) -> float:
-    """Return a field of this process's status, in GiB."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith(field))
-    return int(line.split()[1]) / 2**20
+    return {"gib": resident_gib(), "seconds": clf.history_[0]["seconds"]}
 
 
 def apart(kind: str, size: int, mode: str) -> dict[str, float]:
-    """Measure in a process of its own."""
+    """Measure in a process of its own; activations, the figures of depth, without memory that glibc keeps."""
     arguments = [sys.executable, __file__, "--measure", kind, str(size), mode]
-    return json.loads(subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    environment = os.environ | (GIVE_FREED_MEMORY_BACK if kind == "depth" else {})
+    done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return json.loads(done.stdout)
 
 
 def main() -> None:
@@ -139,7 +140,11 @@ def depth_table(curves: Curves, times: dict[int, dict[str, float]]) -> str:
     for depth, stored in curves["store"].items():
         gib = [f"{each['gib']:.3f}" for each in (stored, curves["reversible"][depth])]
         rows.append([depth, *gib, *(f"{times[depth][key]:.2f}" for key in (*MODES, "ratio"))])
-    caption = f"Activations of f: {SIDE} x {SIDE} x 3, {N_BLOCKS} blocks, {WIDTH} channels, batch {BATCH}."
+    settings = ", ".join(f"{name}={value}" for name, value in GIVE_FREED_MEMORY_BACK.items())
+    caption = (
+        f"Activations of f: {SIDE} x {SIDE} x 3, {N_BLOCKS} blocks, {WIDTH} channels, batch {BATCH}; memory under "
+        f"{settings}, times under glibc's defaults."
+    )
     return f"{caption}\n\n{reporting.table(header, rows)}"
 
 

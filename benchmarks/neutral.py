@@ -2,15 +2,14 @@
 
     python benchmarks/neutral.py [jaffe:jaffe] [--folds 5] [--max-folds 2]
 
-A data set is FOLDER:LAYOUT, of a layout with neutral faces; without one, faces are drawn. In every fold by subject, a
-flow is trained on the expressions of the training people. Latents of all are then classified by linear discriminant
-analysis and a Random Forest, fitted on the training people: z'1 under the predicted class, and z1 minus the person's
-own neutral z1. Beside them stand Bayes' rule and expression regeneration, which takes the nearest of the morphs of the
-person's own neutral face, in pixels.
+A data set is FOLDER or FOLDER:LAYOUT as in setting.py, with a class "neutral"; without one, faces are drawn. In every
+fold by subject, a flow is trained on the expressions of the training people. Latents of all are then classified by
+linear discriminant analysis and a Random Forest, fitted on the training people: z'1 under the predicted class, and z1
+minus the person's own neutral z1. Beside them stand Bayes' rule and expression regeneration, which takes the nearest of
+the six morphs of the person's own neutral face, or of the face itself, in pixels.
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,23 +22,10 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils import Bunch
 
 from flowexpr import FlowExpressionClassifier
-from flowexpr.datasets import load_faces, make_faces
-
-NEUTRAL = "neutral"
-"""What a neutral face is called in JAFFE's layout and in drawn faces."""
-
-
-def read(argument: str) -> tuple[str, Bunch]:
-    """Read FOLDER:LAYOUT of a layout with neutral faces, these among them."""
-    folder, _, layout = argument.rpartition(":")
-    if layout != "jaffe":
-        raise SystemExit(f"{argument!r} was expected to be FOLDER:jaffe, which has neutral faces.")
-    known = setting.LAYOUTS[layout]
-    return Path(folder).name, load_faces(folder, layout=layout, **known | {"classes": (*known["classes"], NEUTRAL)})
 
 
 def nearest_morph(flow: Any, X: NDArray[Any], start: NDArray[Any]) -> NDArray[Any]:
-    """Return the class whose morph of each start image is nearest to each image, in pixels."""
+    """Return the class whose morph of the start image, which may be the image itself, is nearest to it, in pixels."""
     distances = [
         ((flow.morph(start, label).astype(float) - X) ** 2).reshape(len(X), -1).sum(1) for label in flow.classes_
     ]
@@ -49,7 +35,7 @@ def nearest_morph(flow: Any, X: NDArray[Any], start: NDArray[Any]) -> NDArray[An
 def one_fold(faces: Bunch, train: NDArray[Any], test: NDArray[Any], options: argparse.Namespace) -> dict[str, float]:
     """Return accuracies on the expressions of the test people; train and test are rows, neutral ones among them."""
     X, y, person = faces.images, np.asarray(faces.target_names)[faces.target], faces.subject
-    expressive, is_neutral = y != NEUTRAL, y == NEUTRAL
+    expressive, is_neutral = y != setting.NEUTRAL, y == setting.NEUTRAL
     known, new = train[expressive[train]], test[expressive[test]]
     flow = FlowExpressionClassifier(random_state=options.seed, max_steps=options.steps).fit(
         X[known], y[known], groups=person[known]
@@ -59,6 +45,7 @@ def one_fold(faces: Bunch, train: NDArray[Any], test: NDArray[Any], options: arg
     found = {"Bayes' rule": np.mean(flow.predict(X[new]) == y[new])}
     start = np.stack([own[name][0] for name in person[new]])
     found["nearest morph of the own neutral face"] = np.mean(nearest_morph(flow, X[new], start) == y[new])
+    found["nearest morph of the face itself"] = np.mean(nearest_morph(flow, X[new], X[new]) == y[new])
     classifiers = {
         "LDA": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
         "Random Forest": RandomForestClassifier(300, random_state=options.seed),
@@ -69,15 +56,22 @@ def one_fold(faces: Bunch, train: NDArray[Any], test: NDArray[Any], options: arg
     return found
 
 
+def check_neutral(name: str, faces: Bunch) -> None:
+    """Leave with a message where somebody has no neutral face."""
+    known = faces.subject[setting.labels(faces) == setting.NEUTRAL]
+    missing = sorted(set(faces.subject) - set(known))
+    if missing:
+        raise SystemExit(f"{name}: a {setting.NEUTRAL} face was expected of everybody, but {missing[0]} has none.")
+
+
 def main() -> None:
     """Run the folds and write the table."""
-    parser = setting.parser(__doc__, "FOLDER:jaffe")
+    parser = setting.parser(__doc__)
     parser.add_argument("--steps", type=int, help="optimiser steps of every fit, at most")
     options = parser.parse_args()
-    drawn = make_faces(20, neutral=True, n_clips=2, n_frames=2, image_size=32, random_state=options.seed)
-    sets = [read(argument) for argument in options.data] or [("drawn faces", drawn)]
     parts = []
-    for name, faces in sets:
+    for name, faces in setting.read_or_draw(options, neutral=True, n_clips=2, n_frames=2).items():
+        check_neutral(name, faces)
         folds = list(GroupKFold(options.folds).split(faces.images, groups=faces.subject))[: options.max_folds]
         scored = [one_fold(faces, train, test, options) for train, test in folds]
         rows = [[row, f"{100 * np.mean([fold[row] for fold in scored]):.1f}"] for row in scored[0]]

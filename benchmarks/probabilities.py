@@ -2,7 +2,7 @@
 
     python benchmarks/probabilities.py [CK+48:ck+48 jaffe:jaffe] [--folds 5] [--resume DIR] [--jobs 2]
 
-A data set is FOLDER:LAYOUT, of the layouts in setting.py; without one, faces are drawn. Five folds by subject, whose
+A data set is FOLDER or FOLDER:LAYOUT, as in setting.py; without one, faces are drawn. Five folds by subject, whose
 predictions are pooled. The calibration error is over ten bins of equal mass; beside it stands the 95th percentile of
 what the same probabilities would show if they were perfect. Typicality is compared with that of digits, noise, faces in
 shuffled pieces, upside-down faces and flat images, of the fold's own test faces. Every fit stands in DIR as soon as it

@@ -3,9 +3,9 @@
     python benchmarks/scaling.py [--axes images side classes flows threads]
 
 Seconds of a training step and of `predict_proba`, a batch of 32, of the default model on random images; along
-"images", the seconds of an epoch and of everything before the first step, the images read from a memmap. Each figure
-comes from a process of its own. The last column is the slope of log seconds against log size, over the two largest
-sizes: 1 is linear.
+"images", the seconds of an epoch and of the rest of `fit` (before the first step, and what is measured on the trained
+model), the images read from a memmap. Each figure comes from a process of its own. The last row is the slope of log
+seconds against log size, over the two largest sizes: 1 is linear. Along "side", the size is the number of pixels.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 import reporting
 import torch
 from matplotlib.figure import Figure
+from resident import resident_gib
 
 from flowexpr import FlowExpressionClassifier
 
@@ -32,7 +33,7 @@ SIZES = {
 }
 BASE = {"images": 96, "side": 32, "classes": 6, "flows": 4, "threads": 0}
 COLUMNS = {
-    "images": ("epoch, s", "before the first step, s", "resident, GiB"),
+    "images": ("epoch, s", "rest of fit, s", "resident, GiB"),
     "else": ("training step, s", "prediction of 32, s"),
 }
 SMALL = {"hidden_channels": 16, "head_hidden_channels": 16, "n_flows": 1}
@@ -66,9 +67,7 @@ def _measure_images(path: Path, shape: tuple[int, ...], y: np.ndarray, random: n
     began = time.perf_counter()
     clf = FlowExpressionClassifier(**SMALL, max_epochs=1, batch_size=128, random_state=0).fit(X, y)
     epoch = clf.history_[0]["seconds"]
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    return [epoch, time.perf_counter() - began - epoch, peak / 2**20]
+    return [epoch, time.perf_counter() - began - epoch, resident_gib()]
 
 
 def _seconds(clf: FlowExpressionClassifier, X: np.ndarray) -> float:
@@ -90,8 +89,9 @@ def axis_table(axis: str, curves: dict[int, list[float]]) -> str:
     names = COLUMNS.get(axis, COLUMNS["else"])
     rows = [[size, *(f"{value:.3g}" for value in values)] for size, values in curves.items()]
     (low, before), (high, after) = list(curves.items())[-2:]
-    slopes = np.log(np.divide(after, before)) / np.log(high / low)
-    rows.append(["slope", *(f"{slope:.2f}" for slope in slopes)])
+    is_side = axis == "side"
+    slopes = np.log(np.divide(after, before)) / np.log((high / low) ** (2 if is_side else 1))
+    rows.append(["slope against pixels" if is_side else "slope", *(f"{slope:.2f}" for slope in slopes)])
     return reporting.table([axis, *names], rows)
 
 

@@ -2,15 +2,16 @@
 
     python benchmarks/semi_supervised.py [--seeds 5]
 
-Prints, as a Markdown table, accuracies in per cent, mean over seeds of the labelled rows and of the split: of the flow
-on labelled and unlabelled rows (held-out rows, and apart from them the unlabelled training rows), of the same flow on
-the labelled rows alone with as many optimiser steps, and of LogisticRegression on them.
+Accuracies in per cent, mean over seeds of the labelled rows and of the split: of the flow on labelled and unlabelled
+rows (held-out rows, and apart from them the unlabelled training rows), of the same flow on the labelled rows alone with
+as many optimiser steps, and of LogisticRegression on them.
 """
 
 import argparse
 import time
 
 import numpy as np
+import reporting
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -51,24 +52,22 @@ def one_seed(seed: int, **parameters) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run all seeds and print the table."""
+    """Run all seeds and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     n_seeds = parser.parse_args().seeds
     rows = []
     for seed in range(n_seeds):
         rows.append(one_seed(seed))
-        print(
-            f"<!-- seed {seed}: " + ", ".join(f"{name} {value:.3f}" for name, value in rows[-1].items()) + " -->",
-            flush=True,
-        )
-    print(f"| digits, {LABELS_PER_CLASS} labels a class, {n_seeds} seeds | accuracy | standard deviation |")
-    print("|---|---|---|")
+        print(f"seed {seed}: {', '.join(f'{name} {value:.3f}' for name, value in rows[-1].items())}", flush=True)
+    header = [f"digits, {LABELS_PER_CLASS} labels a class, {n_seeds} seeds", "accuracy", "standard deviation"]
+    cells = []
     for name in rows[0]:
         if name != "seconds":
             values = 100 * np.array([row[name] for row in rows])
-            print(f"| {name} | {values.mean():.1f} | {values.std(ddof=1):.1f} |")
-    print(f"\n{np.mean([row['seconds'] for row in rows]):.0f} s a fit on labelled and unlabelled rows.")
+            cells.append([name, f"{values.mean():.1f}", f"{values.std(ddof=1):.1f}" if n_seeds > 1 else "-"])
+    seconds = f"{np.mean([row['seconds'] for row in rows]):.0f} s a fit on labelled and unlabelled rows."
+    reporting.write("semi_supervised", f"{reporting.table(header, cells)}\n\n{seconds}")
 
 
 if __name__ == "__main__":

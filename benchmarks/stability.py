@@ -2,16 +2,19 @@
 
     python benchmarks/stability.py [--seeds 20]
 
-Counts, as a Markdown table, fits that raised, non-finite values in what a fitted model returns, and skipped steps.
+Counts fits that raised, fits of which something returned is not finite, and skipped steps.
 """
 
 import argparse
 
 import numpy as np
+import reporting
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.datasets import make_faces
+
+HEADER = ["data", "fits", "raised", "not finite", "skipped steps"]
 
 
 def data_sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -26,25 +29,31 @@ def data_sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
+def measure(name: str, X: np.ndarray, y: np.ndarray, n_seeds: int) -> list[str | int]:
+    """Return the row of one data set; tell on the terminal what was raised."""
+    raised = not_finite = skipped = 0
+    for seed in range(n_seeds):
+        try:
+            clf = FlowExpressionClassifier(random_state=seed).fit(X, y)
+        except Exception as error:  # counted, whatever it is
+            print(f"{name}, seed {seed}: {error!r}", flush=True)
+            raised += 1
+            continue
+        results = (clf.predict_proba(X), clf.score_samples(X), clf.transform(X), clf.sample(8, random_state=0)[0])
+        not_finite += not all(np.isfinite(result).all() for result in results)
+        skipped += sum(row["skipped_steps"] for row in clf.history_)
+    return [name, n_seeds, raised, not_finite, skipped]
+
+
 def main() -> None:
-    """Run all seeds on all data sets and print the table."""
+    """Run all seeds on all data sets; write the page after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     n_seeds = parser.parse_args().seeds
-    print("| data | fits | raised | non-finite results | skipped steps |\n|---|---|---|---|---|")
+    rows: list[list[str | int]] = []
     for name, (X, y) in data_sets().items():
-        raised = not_finite = skipped = 0
-        for seed in range(n_seeds):
-            try:
-                clf = FlowExpressionClassifier(random_state=seed).fit(X, y)
-            except Exception as error:  # counted, whatever it is
-                print(f"<!-- {name}, seed {seed}: {error!r} -->", flush=True)
-                raised += 1
-                continue
-            results = (clf.predict_proba(X), clf.score_samples(X), clf.transform(X), clf.sample(8, random_state=0)[0])
-            not_finite += not all(np.isfinite(result).all() for result in results)
-            skipped += sum(row["skipped_steps"] for row in clf.history_)
-        print(f"| {name} | {n_seeds} | {raised} | {not_finite} | {skipped} |", flush=True)
+        rows.append(measure(name, X, y, n_seeds))
+        reporting.write("stability", reporting.table(HEADER, rows))
 
 
 if __name__ == "__main__":
