@@ -19,6 +19,7 @@ import setting
 from matplotlib.figure import Figure
 from resident import peak_gib
 from sklearn.base import BaseEstimator
+from sklearn.metrics import recall_score
 from sklearn.utils import Bunch
 
 from flowexpr import FlowExpressionClassifier
@@ -86,9 +87,8 @@ def accuracies(result: EvaluationResult, name: str, protocol: str) -> np.ndarray
 def recall_of_classes(result: EvaluationResult, name: str, protocol: str) -> dict[str, float]:
     """Return the recall of every class over all test images, NaN where none of it was tested."""
     pooled = result.pooled(name, protocol)
-    right = pooled.y_true == pooled.y_pred
-    tested = {str(label): pooled.y_true == label for label in result.classes}
-    return {label: float(right[rows].mean()) if rows.any() else np.nan for label, rows in tested.items()}
+    recalls = recall_score(pooled.y_true, pooled.y_pred, labels=result.classes, average=None, zero_division=np.nan)
+    return dict(zip(map(str, result.classes), recalls.tolist(), strict=True))
 
 
 def as_interval(values: np.ndarray, low: float, high: float, form: str) -> str:

@@ -65,27 +65,12 @@ def peak_gib(
 
     It is measured once where `resume` names a folder, in which `evaluate` keeps it as it keeps any other fit.
     """
+    folds = {"subject": subject, "n_splits": n_splits, "checkpoint_dir": resume}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, estimator, X, y, subject, n_splits, resume).result()
+        return pool.submit(_measure, estimator, X, y, **folds).result()
 
 
-def _measure(
-    estimator: BaseEstimator,
-    X: np.ndarray,
-    y: np.ndarray,
-    subject: np.ndarray | None,
-    n_splits: int,
-    resume: str | Path | None,
-) -> float:
-    result = evaluate(
-        {"measured": Measured(estimator)},
-        X,
-        y,
-        subject=subject,
-        protocols=["random"],
-        n_splits=n_splits,
-        max_folds=1,
-        checkpoint_dir=resume,
-        return_estimators=True,
-    )
+def _measure(estimator: BaseEstimator, X: np.ndarray, y: np.ndarray, **folds: Any) -> float:
+    once: dict[str, Any] = {"protocols": ["random"], "max_folds": 1, "return_estimators": True}
+    result = evaluate({"measured": Measured(estimator)}, X, y, **once, **folds)
     return result.estimators["measured", "random"][0].gib_

@@ -282,7 +282,8 @@ def test_memory_is_that_of_a_fit_and_kept_like_one(script, tmp_path):
     little, much = (resident.peak_gib(Hungry(mib), X, y, **arguments) for mib in (0, 512))
     assert little < ballast.nbytes / 2**30
     assert 0.45 < much - little < 0.6
-    assert resident._measure(Hungry(512), X, y, *arguments.values()) == much  # here it would hold the ballast
+    folds = {"subject": arguments["subject"], "n_splits": 2, "checkpoint_dir": tmp_path}
+    assert resident._measure(Hungry(512), X, y, **folds) == much  # here it would hold the ballast
 
 
 def test_bits_per_dim_of_training_are_of_the_folds_own_training_rows(script, monkeypatch):
