@@ -1,12 +1,13 @@
 """From decision logits to labels, probabilities and abstentions, for every classifier here."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
+
+from flowexpr.parameters import is_real
 
 __all__ = ["LogitClassifierMixin"]
 
@@ -102,8 +103,7 @@ class LogitClassifierMixin(ClassifierMixin):
                 "reject what is less sure than that, or reject_rate=0.2 to reject the least sure fifth of X."
             )
         for name, value in given.items():
-            is_number = isinstance(value, Real) and not isinstance(value, bool)
-            if value is not None and not (is_number and 0 <= value <= 1):
+            if value is not None and not (is_real(value) and 0 <= value <= 1):
                 raise ValueError(f"{name} was expected to be a number within 0..1, but is {value!r}.")
         probabilities = self.predict_proba(X)
         confidence = probabilities.max(1)

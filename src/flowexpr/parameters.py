@@ -13,6 +13,8 @@ __all__ = [
     "PAPER",
     "check_parameters",
     "choose_n_blocks",
+    "is_int",
+    "is_real",
     "resolve_batch_size",
     "resolve_device",
     "resolve_loss",
@@ -68,11 +70,13 @@ LARGEST_Z1_SIDE = 4
 Check = tuple[Callable[[Any], bool], str]
 
 
-def _is_int(value: Any) -> bool:
+def is_int(value: Any) -> bool:
+    """Tell whether a value is an integer, of Python or numpy, and no boolean."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_real(value: Any) -> bool:
+def is_real(value: Any) -> bool:
+    """Tell whether a value is a finite number, of Python or numpy, and no boolean."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -85,14 +89,14 @@ def _one_of(*allowed: Any) -> Check:
 
 def _at_least(low: int, *, or_none: bool = False) -> Check:
     def check(value: Any) -> bool:
-        return (or_none and value is None) or (_is_int(value) and value >= low)
+        return (or_none and value is None) or (is_int(value) and value >= low)
 
     return check, f"an integer of at least {low}" + (" or None" if or_none else "")
 
 
 def _number(low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> Check:
     def check(value: Any) -> bool:
-        if not _is_real(value):
+        if not is_real(value):
             return False
         return (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
 
@@ -103,7 +107,7 @@ def _number(low: float, high: float = math.inf, *, open_low: bool = False, open_
 
 def _is_shape(value: Any) -> bool:
     return value is None or (
-        isinstance(value, tuple | list) and len(value) in (2, 3) and all(_is_int(v) and v > 0 for v in value)
+        isinstance(value, tuple | list) and len(value) in (2, 3) and all(is_int(v) and v > 0 for v in value)
     )
 
 
@@ -123,7 +127,7 @@ def _is_prior(value: Any) -> bool:
 
 
 def _is_weights(value: Any) -> bool:
-    return isinstance(value, dict) and all(_is_real(weight) and weight > 0 for weight in value.values())
+    return isinstance(value, dict) and all(is_real(weight) and weight > 0 for weight in value.values())
 
 
 def _is_label(value: Any) -> bool:
@@ -136,7 +140,7 @@ CHECKS: dict[str, Check] = {
     "backbone": _one_of(None, "glow", "realnvp"),
     "head": _one_of("conditional", "gmm"),
     "image_shape": (_is_shape, "None, (H, W) or (H, W, C) with positive integers"),
-    "n_blocks": _or_auto((lambda v: _is_int(v) and 1 <= v <= 16, "an integer from 1 to 16")),
+    "n_blocks": _or_auto((lambda v: is_int(v) and 1 <= v <= 16, "an integer from 1 to 16")),
     "n_flows": _at_least(1),
     "hidden_channels": _at_least(1),
     "head_n_flows": _at_least(1),
@@ -147,7 +151,7 @@ CHECKS: dict[str, Check] = {
     "class_prior": _either(_is_prior, "an array of probabilities", _one_of("empirical", "uniform")),
     "class_weight": _either(_is_weights, "a dict {label: weight greater than 0}", _one_of(None, "balanced")),
     "unlabeled": (_is_label, "a label (a string, an integer, a boolean) or None"),
-    "n_bits": (lambda v: _is_int(v) and 1 <= v <= 8, "an integer from 1 to 8"),
+    "n_bits": (lambda v: is_int(v) and 1 <= v <= 8, "an integer from 1 to 8"),
     "augment": _either(callable, "a callable (images, generator) -> images", _BOOL),
     "label_smoothing": _or_auto(_number(0, 1, open_high=True)),
     "weight_averaging": _number(0, 1, open_high=True),
@@ -167,7 +171,7 @@ CHECKS: dict[str, Check] = {
     "zero_z1": _BOOL,
     "checkpoint_dir": (lambda v: v is None or isinstance(v, str | os.PathLike), "a path or None"),
     "warm_start": _BOOL,
-    "verbose": (lambda v: isinstance(v, bool) or (_is_int(v) and v >= 0), "an integer of at least 0"),
+    "verbose": (lambda v: isinstance(v, bool) or (is_int(v) and v >= 0), "an integer of at least 0"),
 }
 
 

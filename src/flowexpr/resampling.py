@@ -1,11 +1,12 @@
 """New faces drawn around the latents of given ones: rare expressions made as common as the others."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flowexpr.parameters import is_int
 
 __all__ = ["LatentGaussians", "choose_measured", "missing_labels"]
 
@@ -74,8 +75,7 @@ def missing_labels(y: NDArray[np.int64], n_classes: int, n_per_class: int | None
     ValueError
         If `n_per_class` is no positive integer, or a class has no sample to start from.
     """
-    is_integer = isinstance(n_per_class, Integral) and not isinstance(n_per_class, bool)
-    if n_per_class is not None and not (is_integer and n_per_class >= 1):
+    if n_per_class is not None and not (is_int(n_per_class) and n_per_class >= 1):
         raise ValueError(
             f"n_per_class was expected to be an integer of at least 1, but is {n_per_class!r}. Pass None for as many "
             "as the largest class has."

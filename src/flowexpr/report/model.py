@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flowexpr.display.training import PANELS
+from flowexpr.evaluation.checkpoint import UNRELATED
 from flowexpr.report.material import Material, Section
 from flowexpr.report.plots import Plot, Series
 
@@ -23,9 +24,6 @@ FITTED = {
     "precision_": "Precision",
 }
 """Fitted attributes that the card shows, where the model has them."""
-
-OF_THE_MACHINE = ("checkpoint_dir", "verbose")
-"""Parameters that the card leaves out."""
 
 
 def training_section(material: Material) -> Section | None:
@@ -115,7 +113,7 @@ def _written(value: Any) -> str:
 
 
 def _changed_parameters(model: Any) -> list[tuple[str, str]]:
-    """Return the parameters that differ from the defaults, but for those that say nothing of the model."""
+    """Return the parameters that differ from the defaults, but for those that change no result."""
     if not hasattr(model, "get_params"):
         return []
     try:
@@ -125,5 +123,5 @@ def _changed_parameters(model: Any) -> list[tuple[str, str]]:
     return [
         (name, repr(value))
         for name, value in model.get_params(deep=False).items()
-        if name not in OF_THE_MACHINE and repr(value) != repr(defaults[name])
+        if name not in UNRELATED and repr(value) != repr(defaults[name])
     ]
