@@ -53,6 +53,15 @@ def test_page_says_that_the_map_starts_from_the_face_given(model, folder, tmp_pa
     assert "the map starts from the neutral face given" in output.read_text("utf-8")
 
 
+def test_an_expression_is_asked_about_and_the_start_named(model, folder, tmp_path):
+    image, output = str(folder / "anger" / "00.png"), tmp_path / "why.html"
+    asked = ["--label", "fear", "--against", "joy", "--neutral", "joy"]
+    assert main(["explain", str(model), image, *asked, "-o", str(output)]) == 0
+    text = output.read_text("utf-8")
+    assert "fear rather than joy" in text
+    assert "the map starts from a neutral version of this face" in text
+
+
 def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, tmp_path):
     image, output = folder / "anger" / "00.png", tmp_path / "why.html"
     arguments = ["explain", str(model), str(image), "--reference", str(folder), "-o", str(output)]
@@ -79,6 +88,8 @@ def test_reference_faces_of_unknown_expressions_are_left_out(model, folder, tmp_
     ("more", "message"),
     [
         (["--against", "bliss"], "--against bliss was expected to be one of anger, fear, joy"),
+        (["--label", "bliss"], "--label bliss was expected to be one of anger, fear, joy"),
+        (["--neutral", "bliss"], "--neutral bliss was expected to be an image or one of anger, fear, joy"),
         (["second.png"], "takes one image, but 2 came. Write a page"),
     ],
 )

@@ -45,7 +45,13 @@ def add_parser(commands: Any) -> None:
         "-o", "--output", required=True, metavar="FILE", help="figure (.png, .svg, .pdf ...) or page (.html)"
     )
     parser.add_argument("--against", metavar="LABEL", help="expression to compare with; default the runner-up")
-    parser.add_argument("--neutral", metavar="IMAGE", help="the same person at rest, where the map starts from")
+    parser.add_argument("--label", metavar="LABEL", help="expression to explain; default the predicted one")
+    parser.add_argument(
+        "--neutral",
+        metavar="IMAGE|LABEL",
+        help="where the map starts from: a picture of the same person at rest, or this face moved to an expression of "
+        "the model; default neutral where the model knows it, or else the average of all",
+    )
     parser.add_argument("--reference", metavar="FOLDER", help="labelled faces, to show those that are nearest")
     parser.add_argument(
         "--subject",
@@ -81,8 +87,9 @@ def _run(options: argparse.Namespace) -> int:
         exclude = _whose(options.images, options.subject)
     explanations = model.explain(
         np.stack([_read(prepare, path) for path in options.images]),
-        _label(model, options.against),
-        neutral=None if options.neutral is None else _read(prepare, options.neutral)[np.newaxis],
+        _label(model, "--against", options.against),
+        label=_label(model, "--label", options.label),
+        neutral=_neutral(model, prepare, options.neutral),
         reference=reference,
         exclude=exclude,
     )
@@ -111,13 +118,25 @@ def _read(prepare: FacePreparation, path: str) -> NDArray[np.uint8]:
         raise UnreadableImageError(f"{path}: {error}") from error
 
 
-def _label(model: FlowExpressionClassifier, text: str | None) -> Any:
+def _neutral(model: FlowExpressionClassifier, prepare: FacePreparation, text: str | None) -> Any:
+    """Return where maps start from: a label of the model, or else the image of that path."""
+    if text is None:
+        return None
+    written = _written(model)
+    if text in written:
+        return written[text]
+    if not Path(text).exists():
+        raise ValueError(f"--neutral {text} was expected to be an image or one of {', '.join(written)}.")
+    return _read(prepare, text)[np.newaxis]
+
+
+def _label(model: FlowExpressionClassifier, option: str, text: str | None) -> Any:
     """Return the model's label that is written so; labels may be numbers."""
     if text is None:
         return None
     written = _written(model)
     if text not in written:
-        raise ValueError(f"--against {text} was expected to be one of {', '.join(written)}.")
+        raise ValueError(f"{option} {text} was expected to be one of {', '.join(written)}.")
     return written[text]
 
 

@@ -80,6 +80,7 @@ class ExplanationDisplay:
         x: ArrayLike,
         *,
         against: Any = None,
+        label: Any = None,
         neutral: Any = None,
         reference: Any = None,
         exclude: Any = None,
@@ -93,7 +94,7 @@ class ExplanationDisplay:
             Fitted.
         x : array-like
             One sample.
-        against, neutral, reference, exclude
+        against, label, neutral, reference, exclude
             As in `FlowExpressionClassifier.explain`.
         ax : Axes or None, default=None
             Where to draw; None makes a new figure.
@@ -109,7 +110,9 @@ class ExplanationDisplay:
             If matplotlib is not installed.
         """
         X = np.asarray(x)[np.newaxis]
-        (explanation,) = estimator.explain(X, against, neutral=neutral, reference=reference, exclude=exclude)
+        (explanation,) = estimator.explain(
+            X, against, label=label, neutral=neutral, reference=reference, exclude=exclude
+        )
         return cls(explanation).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> ExplanationDisplay:
