@@ -12,15 +12,15 @@ from torch.nn import functional as F
 
 Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
-ROTATION = 10.0
+ROTATION = 5.0
 """Largest rotation, degrees."""
-SCALE = 0.1
+SCALE = 0.05
 """Largest relative change of size."""
-SHIFT = 0.06
+SHIFT = 0.03
 """Largest shift, as a share of the image's side."""
-CONTRAST = 0.2
+CONTRAST = 0.5
 """Largest relative change of contrast."""
-BRIGHTNESS = 25.0
+BRIGHTNESS = 50.0
 """Largest change of brightness, grey levels of 255."""
 ERASED_SHARE = (0.02, 0.15)
 """Smallest and largest share of the image that erasing covers, in half of the images."""
