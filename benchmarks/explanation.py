@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import reporting
 import torch
-from morph import SMALL, Faces, drawn, fit_recogniser, kept
+from morph import Faces, drawn, fit_recogniser, kept
 from saliency import grad_cam, layerwise_relevance, lime
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
@@ -42,7 +42,7 @@ SHARES = np.linspace(0, 1, 11)
 BLUR = 1 / 8
 """Standard deviation of the blur that replaces pixels, as a share of the side."""
 CONFIDENCE = 0.9
-N_PEOPLE, N_PEOPLE_OF_CNN = 60, 120
+N_PEOPLE, N_PEOPLE_OF_CNN = 40, 80
 """Drawn people that the flow and the CNN it is compared with are trained on: about as accurate on new ones."""
 N_TIMED, N_REPEATS = 8, 5
 """Images of a batch whose time is taken, and how often; the median counts."""
@@ -138,9 +138,11 @@ def measure_drawn(models: Path, n: int) -> str:
     """Measure maps and counterfactuals on drawn people that no model and no choice has seen."""
     training = drawn(N_PEOPLE, n_clips=2, seed=0)
     flow = kept(
-        models / "explained.flowexpr", lambda: FlowExpressionClassifier(**SMALL).fit(training.images, training.y)
+        models / "explained.flowexpr",
+        lambda: FlowExpressionClassifier(random_state=0).fit(training.images, training.y),
     )
-    cnn = kept(models / "cnn.joblib", lambda: fit_recogniser(drawn(N_PEOPLE_OF_CNN, n_clips=2, seed=1)))
+    more = drawn(N_PEOPLE_OF_CNN, n_clips=2, seed=1)
+    cnn = kept(models / "cnn.joblib", lambda: CNNExpressionClassifier(random_state=0).fit(more.images, more.y))
     judge = kept(models / "recogniser.joblib", lambda: fit_recogniser(drawn(200, n_clips=2, seed=1)))
     made = make_faces(20, neutral=True, image_size=32, return_masks=True, random_state=7)
     people = Faces(made.images, made.target_names[made.target], made.subject, made.clip)
