@@ -87,6 +87,10 @@ class ImageSignal:
             pixels = pixels / 255
         return pixels.astype(self.dtype)
 
+    def limit(self, x: Tensor) -> Tensor:
+        """Return x with every value where a pixel can be."""
+        return x.clamp(-0.5, 0.5)
+
     def mirror(self, x: Tensor) -> Tensor:
         """Flip images (n, C, H, W) left to right."""
         return x.flip(-1)
@@ -161,6 +165,10 @@ class VectorSignal:
     def to_rows(self, x: Tensor) -> NDArray[Any]:
         """Undo `to_model`."""
         return (x.double().cpu().numpy() * np.array(self.scale) + np.array(self.mean)).astype(self.dtype)
+
+    def limit(self, x: Tensor) -> Tensor:
+        """Return x as it is: a feature may have any value."""
+        return x
 
     def mirror(self, x: Tensor) -> Tensor:
         """Raise, since a vector has no mirror image."""

@@ -17,7 +17,7 @@ def test_regions_sum_the_map_before_it_is_smoothed(fitted_images, colour_images,
     (shown,) = fitted_images.explain(colour_images[0][:1], counterfactual=False, landmarks=landmarks)
     monkeypatch.setattr(pixel_map, "SMOOTHING", 0.0)
     (raw,) = fitted_images.explain(colour_images[0][:1], counterfactual=False, landmarks=landmarks)
-    np.testing.assert_allclose(gaussian_filter(raw.pixel_map, 16 / 20), shown.pixel_map, atol=1e-12)
+    np.testing.assert_allclose(gaussian_filter(raw.pixel_map, 16 / 14), shown.pixel_map, atol=1e-12)
     assert shown.regions == raw.regions
     assert shown.pixel_map.sum() == pytest.approx(raw.pixel_map.sum())
 
@@ -46,3 +46,11 @@ def test_small_faces_have_a_frame(side):
         frame = frame_of_average_face(np.random.default_rng(0).random((side, side)))
     assert np.isfinite([*frame.origin, *frame.down]).all()
     assert region_labels((side, side), frame).max() <= len(REGIONS)
+
+
+def test_far_from_all_faces_pixels_stay_between_black_and_white(fitted_images, colour_images):
+    model = EvidenceModel(fitted_images._predictor())
+    x = model.decide(colour_images[0][:2].reshape(2, -1), None, None).x
+    far = [50 * level for level in model.encode(x)]
+    assert model.model.decode(tuple(far)).abs().max() > 1
+    assert model.decode(far).abs().max() <= 0.5

@@ -70,9 +70,12 @@ class EvidenceModel:
             return list(self.model.encode(x))
 
     def decode(self, z: list[Tensor]) -> Tensor:
-        """Return the flow's variable (n, ...) of latents z1, z2, ..., without a gradient."""
+        """Return the flow's variable (n, ...) of latents z1, z2, ..., without a gradient; no value where no pixel is.
+
+        Far from all faces the inverse may take single pixels hundreds of times beyond white.
+        """
         with torch.inference_mode():
-            return self.model.decode(tuple(z))
+            return self.predictor.signal.limit(self.model.decode(tuple(z)))
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the decision logits of x (n, ...): (n, n_classes), nats, up to a constant a row."""

@@ -2,10 +2,11 @@
 
 Integrated gradients [1]_ multiply the gradient of the evidence by the way that every pixel goes, and sum that along a
 path. The usual path is the straight line from a black image. Here a flow gives a better one: the line *between
-latents*, which it decodes to faces all the way, from the model's most neutral version of the same face to the face
-itself. Pixels that the expression does not move go no way and get no evidence; and what all pixels get sums to the
-difference of the evidence between the two ends (completeness), which holds for any path. Gradients of neighbouring
-pixels differ by noise that no face has; what is shown is smoothed (`smooth`), which leaves the sum as it is.
+latents*, which it decodes to faces all the way (clipped to black and white, as all images are), from the model's most
+neutral version of the same face to the face itself. Pixels that the expression does not move go no way and get no
+evidence; and what all pixels get sums to the difference of the evidence between the two ends (completeness), which
+holds for any path. Gradients of neighbouring pixels differ by noise that no face has; what is shown is smoothed
+(`smooth`), which leaves the sum as it is.
 
 References
 ----------
@@ -40,7 +41,7 @@ TOLERANCE = 0.018
 LEAST_GAP = 0.01
 """Nats that a map may always be off by; of evidence that small, a share says nothing."""
 
-SMOOTHING = 1 / 20
+SMOOTHING = 1 / 14
 """Standard deviation of the smoothing of a map, as a share of the image's shorter side."""
 
 
