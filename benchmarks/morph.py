@@ -34,7 +34,7 @@ SMALL = {
     "max_epochs": 15,
     "random_state": 0,
 }
-"""Settings of the demonstration, trained longer: drawn faces are aligned, and need no other augmentation."""
+"""Settings of the demonstration, trained longer."""
 
 
 class Faces(NamedTuple):

@@ -70,9 +70,9 @@ class EvidenceModel:
             return list(self.model.encode(x))
 
     def decode(self, z: list[Tensor]) -> Tensor:
-        """Return the flow's variable (n, ...) of latents z1, z2, ..., without a gradient; no value where no pixel is.
+        """Return the flow's variable (n, ...) of latents z1, z2, ..., without a gradient.
 
-        Far from all faces the inverse may take single pixels hundreds of times beyond white.
+        Images are clipped to black and white: far from all faces the inverse takes single pixels far beyond.
         """
         with torch.inference_mode():
             return self.predictor.signal.limit(self.model.decode(tuple(z)))
