@@ -292,7 +292,8 @@ class FlowExpressionClassifier(
         ValueError
             If X, y, groups or a parameter is not what it must be; before any training.
         TrainingDivergedError
-            If ten training steps in a row, or all of a short training, are not finite.
+            If ten training steps in a row, or all of a short training, are not finite, or what the trained flow
+            makes of training samples is not.
         """
         check_parameters(self.get_params(deep=False))
         given = read_fit_input(self, X, y, groups, self.image_shape)

@@ -8,7 +8,7 @@ class ModelFileError(ValueError):
 
 
 class TrainingDivergedError(RuntimeError):
-    """Too many training steps in a row were not finite; the message names the parameter to change."""
+    """Training steps, or what they led to, were not finite; the message names the parameter to change."""
 
 
 class UnreadableImageError(ValueError):

@@ -3,6 +3,7 @@
 import copy
 import math
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from flowexpr import persistence
 from flowexpr._callbacks import EpochCallbacks
 from flowexpr.calibration import fit_temperature
-from flowexpr.exceptions import ModelFileError
+from flowexpr.exceptions import ModelFileError, TrainingDivergedError
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
 from flowexpr.inference import Predictor
 from flowexpr.inputs import find_input_range, split_labels
@@ -31,7 +32,7 @@ from flowexpr.parameters import (
 from flowexpr.signals import ImageSignal, VectorSignal
 from flowexpr.training.checkpoint import Checkpoint, describe_function, fingerprint
 from flowexpr.training.data import TrainingData
-from flowexpr.training.loop import Plan, Trainer
+from flowexpr.training.loop import Plan, Trainer, how_to_converge
 from flowexpr.training.objective import UNLABELLED, Objective
 from flowexpr.typicality import MOST_SAMPLES, N_FOLDS, TypicalityReference
 
@@ -492,6 +493,7 @@ def _set_class_latents(
         surest = np.argsort(-predictor.margins(z[0], label), kind="stable")[: -(-len(members) // 3)]
         means.append([level[surest].mean(0) for level in z])
     estimator.class_latents_ = [np.stack(level) for level in zip(*means, strict=True)]
+    _check_converged(estimator, estimator.class_latents_)
 
 
 def _set_typicality(
@@ -507,4 +509,14 @@ def _set_typicality(
         random = np.random.default_rng(estimator.seed_)
         chosen = np.sort(random.choice(chosen, min(MOST_SAMPLES, n_seen), replace=False))
     views = predictor.views(training.rows[chosen])
+    _check_converged(estimator, views.values())
     estimator.typicality_reference_ = TypicalityReference.of(views, None if groups is None else groups[chosen])
+
+
+def _check_converged(estimator: "FlowExpressionClassifier", found: Iterable[NDArray[Any]]) -> None:
+    """Raise where what the trained flow makes of training samples is not finite, though every step was."""
+    if not all(np.isfinite(values).all() for values in found):
+        raise TrainingDivergedError(
+            "training ended in a flow that maps training samples to values that are not finite. "
+            + how_to_converge(float(estimator.learning_rate))
+        )

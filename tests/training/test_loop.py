@@ -223,6 +223,14 @@ def test_training_of_bad_steps_alone_is_an_error_however_short(tiny, colour_imag
         tiny(augment=NaNAt({1, 2}), max_steps=2).fit(*colour_images)
 
 
+def test_steps_too_large_for_the_flow_they_led_to_are_an_error(tiny, colour_images):
+    clf = tiny(learning_rate=100.0, schedule="constant", max_epochs=1, max_steps=1)  # one finite step, far too far
+    with pytest.raises(TrainingDivergedError, match=r"not finite\. Lower learning_rate=100 \(a third"):
+        clf.fit(*colour_images)
+    with pytest.raises(ValueError, match="not fitted yet"):
+        clf.predict(colour_images[0])
+
+
 def test_diverged_estimator_is_not_fitted(tiny, colour_images):
     clf = tiny(augment=NaNAt(set(range(1, 1000))), max_epochs=50)
     with pytest.raises(TrainingDivergedError):

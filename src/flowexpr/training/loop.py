@@ -41,6 +41,14 @@ BATCHES_AHEAD = 2
 HistoryRow = dict[str, float | int]
 
 
+def how_to_converge(learning_rate: float) -> str:
+    """Return what to do where training diverged."""
+    return (
+        f"Lower learning_rate={learning_rate:g} (a third of it, say), and look for extreme values in X, or NaN in what "
+        "a function augment returns."
+    )
+
+
 @dataclass(frozen=True)
 class Plan:
     """How to train.
@@ -240,8 +248,7 @@ class Trainer:
     def _diverged(self, n_skipped: int) -> NoReturn:
         raise TrainingDivergedError(
             f"{n_skipped} training steps in a row had no finite loss or gradient (step {self.step}). "
-            f"Lower learning_rate={self.plan.learning_rate:g} (a third of it, say), and look for extreme "
-            "values in X, or NaN in what a function augment returns."
+            + how_to_converge(self.plan.learning_rate)
         )
 
     def _end_epoch(self, began: float, bar: tqdm) -> bool:
