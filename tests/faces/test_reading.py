@@ -58,6 +58,13 @@ def test_first_frame_of_an_animation_is_read(tmp_path):
     np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "two.tiff")), GREY)
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.uint32])
+def test_pixels_of_32_bits_are_refused(tmp_path, kind):
+    path = written(tmp_path / "counts.tiff", GREY.astype(kind))  # dark all over if they were taken for 16 bits
+    with pytest.raises(UnreadableImageError, match="32-bit integers without a known range; scale them to 8 or 16"):
+        read_image(path)
+
+
 def test_float_pixels_are_refused(tmp_path):
     path = written(tmp_path / "thermal.tiff", GREY.astype(np.float32))
     with pytest.raises(UnreadableImageError, match="floats without a known range"):

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from flowexpr.exceptions import UnreadableImageError
 
@@ -71,11 +71,15 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises
     ------
     UnreadableImageError
-        If the file is missing, is no image, or is damaged.
+        If the file is missing, is no image, is damaged, or has pixels of 32 bits, whose range nothing tells.
     """
     try:
         refuse_pipe(path)
         with Image.open(path) as opened:
+            if opened.mode == "I" and 32 in getattr(opened, "tag_v2", {}).get(TiffImagePlugin.BITSPERSAMPLE, ()):
+                raise UnreadableImageError(
+                    "pixels are 32-bit integers without a known range; scale them to 8 or 16 bits"
+                )
             image = ImageOps.exif_transpose(opened)
             image.load()
             return _to_8_bits(image)
