@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn import config_context
 
 from flowexpr.evaluation import cluster_scores
 
@@ -65,3 +66,11 @@ def test_purity_is_unknown_where_no_neighbour_can_be_right():
     assert rows["expression within subject"]["purity"] is rows["expression within subject"]["chance"] is None
     assert rows["expression within subject"]["silhouette"] > 0.5
     assert rows["expression"]["purity"] is not None
+
+
+def test_distances_in_chunks_give_the_same():
+    places, y, subject, clip = points(3, 2, noise=1.0)
+    with config_context(working_memory=0.002):  # MiB: three rows of distances
+        in_chunks = cluster_scores(places, y, subject=subject, clip=clip)
+    for row, other in zip(in_chunks, cluster_scores(places, y, subject=subject, clip=clip), strict=True):
+        assert row == pytest.approx(other)

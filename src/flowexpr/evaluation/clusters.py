@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import pairwise_distances, silhouette_score
+from sklearn.metrics import pairwise_distances_chunked, silhouette_score
 from sklearn.utils import check_consistent_length
 
 __all__ = ["cluster_scores"]
@@ -46,6 +46,11 @@ def cluster_scores(
     ValueError
         If lengths differ.
 
+    Notes
+    -----
+    Time grows with the square of the number of points, memory does not: distances are made and used in chunks of
+    scikit-learn's ``working_memory``.
+
     References
     ----------
     .. [1] Rousseeuw, "Silhouettes: A graphical aid to the interpretation and validation of cluster analysis", 1987,
@@ -62,40 +67,47 @@ def cluster_scores(
     check_consistent_length(points, y, subject, clip)
     rows = np.asarray(points, dtype=np.float64).reshape(len(np.asarray(points)), -1)
     y, subject = np.asarray(y), np.asarray(subject)
-    distance = pairwise_distances(rows)
-    np.fill_diagonal(distance, 0)
-    apart = ~np.eye(len(rows), dtype=bool)
-    if clip is not None:
-        clip = np.asarray(clip)
-        apart = (clip[:, None] != clip) | (subject[:, None] != subject)
+    # Numbers that points share where they are frames of one recording; where none is told, each is one of its own.
+    recording = np.arange(len(rows)) if clip is None else _numbers(subject, np.asarray(clip))
     of_subject = []
     for name in np.unique(subject):
         own = subject == name
         if len(np.unique(y[own])) > 1:
-            of_subject.append(_scores(distance[np.ix_(own, own)], apart[np.ix_(own, own)], y[own]))
+            of_subject.append(_scores(rows[own], recording[own], y[own]))
     within = {key: _mean([scores[key] for scores in of_subject]) for key in ("silhouette", "purity", "chance")}
     return [
-        {"groups": "subject", **_scores(distance, apart, subject)},
-        {"groups": "expression", **_scores(distance, apart, y)},
+        {"groups": "subject", **_scores(rows, recording, subject)},
+        {"groups": "expression", **_scores(rows, recording, y)},
         {"groups": "expression within subject", **within},
     ]
 
 
-def _scores(distance: np.ndarray, apart: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
-    """Score one grouping, given distances (n, n) and which pairs may be neighbours (n, n)."""
-    nearest = np.where(apart, distance, np.inf).argmin(axis=1)
-    same = groups[:, None] == groups
-    known = (same & apart).any(axis=1)
+def _numbers(*labels: np.ndarray) -> np.ndarray:
+    """Return a number for every row, the same where all labels are."""
+    codes = np.column_stack([np.unique(each, return_inverse=True)[1] for each in labels])
+    return np.unique(codes, axis=0, return_inverse=True)[1].ravel()
+
+
+def _scores(rows: np.ndarray, recording: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
+    """Score one grouping of points (n, n_values); of one recording no two are neighbours. Distances go in chunks."""
     n_groups = len(np.unique(groups))
-    silhouette = silhouette_score(distance, groups, metric="precomputed") if 2 <= n_groups < len(groups) else None
-    if not known.any():
-        return {"silhouette": None if silhouette is None else float(silhouette), "purity": None, "chance": None}
-    chance = (same & apart).sum(axis=1)[known] / apart.sum(axis=1)[known]
-    return {
-        "silhouette": None if silhouette is None else float(silhouette),
-        "purity": float(np.mean(groups[nearest][known] == groups[known])),
-        "chance": float(chance.mean()),
-    }
+    scores: dict[str, float | None] = {"silhouette": None, "purity": None, "chance": None}
+    if 2 <= n_groups < len(groups):
+        scores["silhouette"] = float(silhouette_score(rows, groups))
+
+    def look(distance: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        own = slice(start, start + len(distance))
+        apart = recording[own, None] != recording
+        distance[~apart] = np.inf
+        nearest = distance.argmin(axis=1)
+        return groups[nearest] == groups[own], ((groups[own, None] == groups) & apart).sum(1), apart.sum(1)
+
+    found = zip(*pairwise_distances_chunked(rows, reduce_func=look), strict=True)
+    pure, n_same, n_apart = (np.concatenate(parts) for parts in found)
+    known = n_same > 0
+    if known.any():
+        scores |= {"purity": float(pure[known].mean()), "chance": float((n_same[known] / n_apart[known]).mean())}
+    return scores
 
 
 def _mean(values: list[float | None]) -> float | None:
