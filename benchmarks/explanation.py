@@ -42,7 +42,7 @@ SHARES = np.linspace(0, 1, 11)
 BLUR = 1 / 8
 """Standard deviation of the blur that replaces pixels, as a share of the side."""
 CONFIDENCE = 0.9
-N_PEOPLE, N_PEOPLE_OF_CNN = 40, 80
+N_PEOPLE, N_PEOPLE_OF_CNN = 80, 80
 """Drawn people that the flow and the CNN it is compared with are trained on; the page says how accurate they are."""
 N_TIMED, N_REPEATS = 8, 5
 """Images of a batch whose time is taken, and how often; the median counts."""

@@ -654,7 +654,8 @@ class FlowExpressionClassifier(
         pixel_map : bool, default=True
             Also make the map of the evidence over pixels (or features), and sum it over the regions of a face.
         counterfactual : bool, default=True
-            Also search the nearest sample that the model takes for `against`.
+            Also search the nearest sample that the model takes for `against` (for `label`, where `against` is what it
+            says already).
         confidence : float, default=0.9
             Probability that the counterfactual must have, above 0 and below 1.
         neutral : array-like of one sample or n, or label, default=None

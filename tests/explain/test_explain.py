@@ -187,5 +187,59 @@ def test_reference_of_another_model_is_told(model, faces):
     small = faces.images[:, ::2, ::2]
     other = FlowExpressionClassifier(**SMALL, max_steps=1, augment=False, random_state=0).fit(small, faces.target)
     reference = encode_reference(other, small, faces.target)
-    with pytest.raises(ValueError, match="the reference was encoded by a model with"):
+    with pytest.raises(ValueError, match="reference was encoded by another model"):
         model.explain(faces.images[:1], pixel_map=False, counterfactual=False, reference=reference)
+
+
+def test_reference_from_before_another_fit_is_told(faces):
+    clf = FlowExpressionClassifier(**SMALL, max_steps=1, augment=False, random_state=0)
+    reference = encode_reference(clf.fit(faces.images, faces.target), faces.images, faces.target)
+    clf.set_params(random_state=1).fit(faces.images, faces.target)
+    with pytest.raises(ValueError, match="another model, or before this one was fitted anew"):
+        clf.explain(faces.images[:1], pixel_map=False, counterfactual=False, reference=reference)
+
+
+def test_unlabelled_samples_of_a_reference_are_nobodys_neighbours(faces):
+    y = np.where(np.arange(len(faces.target)) % 3 == 0, -1, faces.target)
+    clf = FlowExpressionClassifier(**SMALL, unlabeled=-1, max_steps=1, augment=False, random_state=0)
+    clf.fit(faces.images, y)
+    (one,) = clf.explain(
+        faces.images[:1], pixel_map=False, counterfactual=False, reference=(faces.images, y), n_neighbours=len(y)
+    )
+    assert {label: sorted(near.index for near in found) for label, found in one.neighbours.items()} == {
+        label: np.flatnonzero(y == label).tolist() for label in (one.label, one.against)
+    }
+    with pytest.raises(ValueError, match="labels of the reference were expected to be"):
+        clf.explain(faces.images[:1], reference=(faces.images, y[:2]))
+
+
+def test_counterfactual_of_a_class_that_is_not_said_leads_to_it(model, faces):
+    said = model.predict(faces.images[:4])
+    asked = np.array([next(label for label in model.classes_ if label != one) for one in said])
+    for one, label in zip(model.explain(faces.images[:4], label=asked, pixel_map=False), asked, strict=True):
+        assert one.against == one.predicted
+        assert one.counterfactual.label == label
+        (place,) = np.flatnonzero(model.classes_ == label)
+        of_label = one.counterfactual.strip_probabilities[:, place]
+        assert of_label[-1] > of_label[0]
+
+
+def test_class_is_not_compared_with_itself(model, faces):
+    with pytest.raises(ValueError, match="label and against are both"):
+        model.explain(faces.images[:1], model.classes_[0], label=model.classes_[0])
+
+
+def test_inference_mode_around_it_changes_nothing(model, faces, explained):
+    with torch.inference_mode():
+        (one,) = model.explain(faces.images[:1], confidence=np.float32(0.9))
+    np.testing.assert_allclose(one.pixel_map, model.explain(faces.images[:1])[0].pixel_map)
+
+
+def test_neutral_face_may_come_as_one_image(model, faces):
+    one, other = (
+        model.explain(faces.images[:2], neutral=face, counterfactual=False)[1]
+        for face in (faces.images[5], faces.images[5:6])
+    )
+    np.testing.assert_array_equal(one.pixel_map, other.pixel_map)
+    with pytest.raises(ValueError, match="neutral was expected to hold samples, or to be one label"):
+        model.explain(faces.images[:2], neutral=["a", "b"])

@@ -176,7 +176,8 @@ class ExplanationDisplay:
     def _draw_regions(self, ax: Axes) -> None:
         one, regions = self.explanation, dict(self.explanation.regions or {})
         gain = one.evidence - (one.baseline_evidence or 0)
-        title = f"{abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than\n{one.start}"
+        amount = f"{abs(gain):.1f} nats {'more' if gain >= 0 else 'less'}"
+        title = f"for {one.label}: {amount} than\n{one.start}"
         _bars(ax, regions, [FOR if nats > 0 else AGAINST for nats in regions.values()], "nats", title)
 
     def _draw_features(self, ax: Axes) -> None:

@@ -23,7 +23,7 @@ from flowexpr.explain.evidence import Decided, EvidenceModel
 
 __all__ = ["Counterfactual", "find_counterfactuals"]
 
-N_STEPS = 8
+N_STEPS = 12
 """Steps of gradient descent."""
 
 AVERAGES_RATE, FREE_RATE = 0.1, 0.01
@@ -32,8 +32,9 @@ AVERAGES_RATE, FREE_RATE = 0.1, 0.01
 BOLDER_RATE = 0.03
 """The latter for samples where the first descent was not enough: nearer to what only this model believes."""
 
-START = 1.0
-"""Where the descent starts, as a share of the difference of the two class averages."""
+START = 0.5
+"""Where the descent starts, as a share of the difference of the two class averages: all of it leads many samples of a
+model that was trained for long out of the faces, from where the descent does not come back."""
 
 AIM = 0.4
 """How far beyond the confidence asked for the descent aims, as a share of the rest: images are quantised afterwards."""
@@ -57,7 +58,7 @@ MOST_LOST, MOST_LOST_AT_ALL = 0.7, 10.0
 """Nats of log p(x) that a counterfactual may lose, for each value of a sample, and that every one may. Faces of one set
 differ by a few tenths a value; noise loses tens."""
 
-N_BISECTIONS = 3
+N_BISECTIONS = 4
 """Times the interval that holds the shortest step is halved."""
 
 STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -124,13 +125,13 @@ def find_counterfactuals(model: EvidenceModel, decided: Decided, means: Tensor, 
         normal = [level.clone() for level in model.model.backbone(decided.x).normal]
     allowed = _least_log_prob(model, decided)
     way = _Way(model, decided.z[0], _descend(model, decided, normal, means, confidence, FREE_RATE), normal)
-    strength, reached = _shortest(way, decided.b, confidence, allowed)
+    strength, reached, surest = _shortest(way, decided.b, confidence, allowed)
     left = torch.nonzero(~reached)[:, 0]
     if len(left):
         few, of_few = decided[left], [level[left] for level in normal]
         bolder = _Way(model, few.z[0], _descend(model, few, of_few, means, confidence, BOLDER_RATE), of_few)
-        bolder_strength, reached[left] = _shortest(bolder, few.b, confidence, allowed[left])
-        takes = reached[left] | (strength[left] == 0)  # the first descent led to no image at all
+        bolder_strength, reached[left], bolder_surest = _shortest(bolder, few.b, confidence, allowed[left])
+        takes = reached[left] | (bolder_surest > surest[left])
         way.step[left[takes]], strength[left[takes]] = bolder.step[takes], bolder_strength[takes]
     signal, n = model.predictor.signal, len(strength)
     shares = torch.tensor(STRIP, dtype=strength.dtype, device=strength.device)
@@ -210,10 +211,11 @@ def _least_log_prob(model: EvidenceModel, decided: Decided) -> Tensor:
     return torch.from_numpy(own - lost).to(decided.x.device)
 
 
-def _shortest(way: _Way, target: Tensor, confidence: float, least_log_prob: Tensor) -> tuple[Tensor, Tensor]:
+def _shortest(way: _Way, target: Tensor, confidence: float, least_log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the least strength (n,) at which the model says the target of an image, and whether there is one.
 
-    Where there is none, the strength is that of the surest image tried; 0 where nothing tried is an image.
+    Where there is none, the strength is that of the surest image tried; 0 where nothing tried is an image. The last is
+    how probable the target was at most (n,).
     """
     surest = target.new_zeros(len(target), dtype=torch.float64)
     best = torch.zeros_like(surest)
@@ -245,4 +247,4 @@ def _shortest(way: _Way, target: Tensor, confidence: float, least_log_prob: Tens
         middle = (low[rows] + high[rows]) / 2
         enough = is_enough(middle, rows)
         high[rows[enough]], low[rows[~enough]] = middle[enough], middle[~enough]
-    return torch.where(reached, high, best), reached
+    return torch.where(reached, high, best), reached, surest

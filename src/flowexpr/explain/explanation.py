@@ -43,7 +43,7 @@ class Explanation:
         The same, split over flows, cells of the latent grid, channels, and the prior of classes.
     pixel_map : ndarray of shape (H, W) or (n_features,), or None
         Evidence of every pixel (its colours summed), nats: the sum is `evidence` - `baseline_evidence`. That of an
-        image is smoothed by a Gaussian with a standard deviation of a twentieth of the shorter side.
+        image is smoothed by a Gaussian with a standard deviation of a fourteenth of the shorter side.
     start : str or None
         What the map starts from, in words: "a neutral version of this face", "this face moved to the average of all
         classes" or "the neutral face given".
@@ -57,7 +57,7 @@ class Explanation:
         The map, not smoothed, summed over the regions of the face, "elsewhere" among them, nats; for vectors by
         feature.
     counterfactual : Counterfactual or None
-        The nearest sample that the model takes for `against`.
+        The nearest sample that the model takes for `against`; for `label`, where `against` is what it says already.
     neighbours : dict of label to list of Neighbour, or None
         For `label` and `against`, the nearest reference faces of that class.
     typicality : float or None

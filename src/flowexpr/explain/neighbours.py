@@ -47,9 +47,11 @@ class ReferenceFaces:
     rows : ndarray of shape (n, n_features)
         The same, flattened.
     y : ndarray of shape (n,)
-        Class indices.
+        Class indices; -1 for a sample that is no neighbour of any.
     ids : ndarray of shape (n,) or None
         Whose they are, say.
+    encoded_by : str
+        What tells the fitted model from others.
     """
 
     def __init__(
@@ -59,11 +61,12 @@ class ReferenceFaces:
         rows: NDArray[Any],
         y: NDArray[np.int64],
         ids: NDArray[Any] | None,
+        encoded_by: str,
     ) -> None:
-        self.samples, self.y, self.ids = samples, y, ids
+        self.samples, self.y, self.ids, self.encoded_by = samples, y, ids, encoded_by
         z1 = torch.cat([model.encode(x)[0] for x in model.predictor.batches(rows)])
         with torch.inference_mode():
-            self._prime = model.model.head(z1, torch.from_numpy(y).to(z1.device))[0].flatten(1)
+            self._prime = model.model.head(z1, torch.from_numpy(y).clamp_min(0).to(z1.device))[0].flatten(1)
 
     def nearest(
         self, model: EvidenceModel, z1: Tensor, y: Tensor, exclude: list[set[Any]], k: int
@@ -90,11 +93,6 @@ class ReferenceFaces:
         """
         with torch.inference_mode():
             prime = model.model.head(z1, y)[0].flatten(1)
-        if prime.shape[1] != self._prime.shape[1]:
-            raise ValueError(
-                f"the reference was encoded by a model with {self._prime.shape[1]} values in z'1, but this one has "
-                f"{prime.shape[1]}. Encode it anew: encode_reference(estimator, X, y, ids)."
-            )
         found = []
         for point, label, left_out in zip(prime, y.tolist(), exclude, strict=True):
             allowed = self.y == label

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 
@@ -12,6 +13,9 @@ from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.regions import frames_of_landmarks
 from flowexpr.explain.run import Explainer, as_samples
+from flowexpr.inputs import mark_unlabelled
+from flowexpr.training.checkpoint import fingerprint
+from flowexpr.training.objective import UNLABELLED
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["encode_reference", "explain"]
 
 
+@torch.inference_mode(False)  # no gradient could go through tensors that are made inside a caller's
 def explain(
     estimator: "FlowExpressionClassifier",
     X: ArrayLike,
@@ -37,6 +42,8 @@ def explain(
     """Explain decisions; `FlowExpressionClassifier.explain` documents the parameters."""
     rows = estimator._rows(X)
     n = len(rows)
+    if label is not None and np.ndim(label) == np.ndim(against) == 0 and label == against:
+        raise ValueError(f"label and against are both {label!r}. Pass two classes, or against=None for the runner-up.")
     explainer = Explainer(
         estimator,
         pixel_map=pixel_map,
@@ -74,7 +81,7 @@ def encode_reference(
     X : array-like of the shape given to `fit`
         Samples, the training samples say.
     y : array-like of shape (n,)
-        Their labels.
+        Their labels; samples of the label `unlabeled` are none of the reference.
     ids : array-like of shape (n,), default=None
         Whose they are, so that `exclude` can leave some out.
 
@@ -93,21 +100,39 @@ def _encoded(
     y: ArrayLike,
     ids: ArrayLike | None = None,
 ) -> ReferenceFaces:
-    rows = estimator._rows(X)
+    rows, y = estimator._rows(X), np.asarray(y)
     if ids is not None and np.shape(ids) != (len(rows),):
         raise ValueError(
             f"ids were expected to be {len(rows)}, one a reference sample, but have shape {np.shape(ids)}."
         )
+    if y.shape != (len(rows),):
+        raise ValueError(
+            f"labels of the reference were expected to be {len(rows)}, one a sample, but have shape {y.shape}."
+        )
+    labelled = ~mark_unlabelled(y, estimator.unlabeled)
+    indices = np.full(len(rows), UNLABELLED)
+    indices[labelled] = estimator._class_indices(y[labelled], int(labelled.sum()))
     return ReferenceFaces(
         model,
         as_samples(estimator, rows),
         rows,
-        estimator._class_indices(np.asarray(y), len(rows)),
+        indices,
         None if ids is None else np.asarray(ids),
+        _key(estimator),
     )
 
 
+def _key(estimator: "FlowExpressionClassifier") -> str:
+    """Return what tells a fitted model from others, and from itself fitted again."""
+    return fingerprint(estimator.classes_.tolist(), estimator.class_latents_[0])
+
+
 def _reference(estimator: "FlowExpressionClassifier", model: EvidenceModel, reference: Any) -> ReferenceFaces | None:
+    if isinstance(reference, ReferenceFaces) and reference.encoded_by != _key(estimator):
+        raise ValueError(
+            "reference was encoded by another model, or before this one was fitted anew. Encode it again: "
+            "encode_reference(estimator, X, y, ids)."
+        )
     if reference is None or isinstance(reference, ReferenceFaces):
         return reference
     if not isinstance(reference, tuple | list) or len(reference) not in (2, 3):
@@ -157,7 +182,10 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
         return None
     if np.ndim(neutral) == 0:
         return int(estimator._class_indices(neutral, 1)[0])
-    rows = estimator._rows(neutral)
+    given = np.asarray(neutral)
+    if given.dtype.kind in "OUS":
+        raise ValueError("neutral was expected to hold samples, or to be one label for all. Pass faces, or one label.")
+    rows = estimator._rows(given[None] if given.ndim in (1, len(estimator.sample_shape_)) else neutral)
     if len(rows) not in (1, n):
         raise ValueError(f"neutral was expected to hold one sample or {n}, but holds {len(rows)}.")
     return np.broadcast_to(rows, (n, rows.shape[1]))

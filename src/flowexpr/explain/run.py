@@ -22,6 +22,7 @@ from flowexpr.explain.regions import (
     region_labels,
 )
 from flowexpr.explain.text import describe
+from flowexpr.parameters import is_real
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -56,7 +57,7 @@ class Explainer:
         confidence: float,
         n_neighbours: int,
     ) -> None:
-        if not isinstance(confidence, float | int) or not 0 < confidence < 1:
+        if not is_real(confidence) or not 0 < confidence < 1:
             raise ValueError(f"confidence={confidence!r} was expected to be a probability, above 0 and below 1.")
         if not isinstance(n_neighbours, int | np.integer) or isinstance(n_neighbours, bool) or n_neighbours < 1:
             raise ValueError(f"n_neighbours={n_neighbours!r} was expected to be an integer of at least 1.")
@@ -216,10 +217,12 @@ class _Batch:
         return moved, [average if is_average else rest for is_average in to_average.tolist()]
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
-        """Add the nearest sample that the model takes for the other class."""
-        estimator = self.explainer.estimator
-        explainer = self.explainer
-        steps = find_counterfactuals(explainer.model, self.decided, explainer.means[0], explainer.confidence)
+        """Add the nearest sample taken for the other class; for the first, where the model says the other already."""
+        explainer, estimator = self.explainer, self.explainer.estimator
+        says = torch.from_numpy(self.decided.logits.argmax(1)).to(self.a)
+        target = torch.where(self.b == says, self.a, self.b)
+        decided = replace(self.decided, a=says, b=target)
+        steps = find_counterfactuals(explainer.model, decided, explainer.means[0], explainer.confidence)
         explained = []
         for i, one in enumerate(found):
             strip = as_samples(estimator, steps.rows[:, i])
@@ -227,7 +230,7 @@ class _Batch:
                 replace(
                     one,
                     counterfactual=Counterfactual(
-                        label=one.against,
+                        label=estimator.classes_[int(target[i])],
                         image=strip[-1],
                         probabilities=steps.probabilities[-1, i],
                         reached=bool(steps.reached[i]),

@@ -126,6 +126,7 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
         "pictures": _pictures(one) if shows_face else [],
         "way": _way(one) if shows_face else [],
         "reached": one.counterfactual is None or one.counterfactual.reached,
+        "target": None if one.counterfactual is None else str(one.counterfactual.label),
         "near": _near(one) if shows_face else [],
         "sum": None if one.baseline_evidence is None else one.evidence - one.baseline_evidence,
         "start": one.start,
