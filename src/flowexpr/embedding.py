@@ -10,11 +10,16 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.pipeline import Pipeline
 
-__all__ = ["METHODS", "embed", "embed_and_place", "latents_of"]
+__all__ = ["METHODS", "embed", "embed_and_place", "has_latents", "latents_of"]
 
 METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal components"}
 N_COMPONENTS = 50
 """Principal components before t-SNE and UMAP, the usual number: noise goes, neighbours stay."""
+
+
+def has_latents(estimator: Any) -> bool:
+    """Tell whether an estimator, or all but the last step of a pipeline, transforms."""
+    return hasattr(estimator[:-1] if isinstance(estimator, Pipeline) else estimator, "transform")
 
 
 def latents_of(estimator: Any, X: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:

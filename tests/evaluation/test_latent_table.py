@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from flowexpr.baselines import pca_lda
 from flowexpr.embedding import embed_and_place, latents_of
@@ -79,3 +83,24 @@ def test_without_fitted_estimators_it_says_what_to_pass(draw_images):
     X, y = draw_images(n=36)
     with pytest.raises(ValueError, match="Pass evaluate"):
         latent_table(evaluate({"linear": pca_lda(10)}, X, y), X, y)
+
+
+def test_labels_of_another_kind_are_told(tiny_result):
+    result, X, y = tiny_result
+    with pytest.raises(ValueError, match="y was expected to be the labels that were evaluated"):
+        latent_table(result, X, y + 1)
+    with pytest.raises(
+        ValueError, match=r"y was expected to be the 36 labels that were evaluated, but has shape \(5,\)"
+    ):
+        latent_table(result, X[:5], y[:5])
+
+
+def test_a_pipeline_is_known_by_what_goes_into_its_last_step(draw_images):
+    X, y = draw_images(n=36)
+    rows = X.reshape(36, -1) / 255
+    estimators = {"pipeline": make_pipeline(PCA(5), LogisticRegression()), "none": DummyClassifier()}
+    result = evaluate(estimators, rows, y, protocols=["random"], n_splits=2, return_estimators=True)
+    assert len(latent_table(result, rows, y)) == 1 + 4 * 2
+    del result.estimators["pipeline", "random"]
+    with pytest.raises(ValueError, match="no estimator of the result transforms"):
+        latent_table(result, rows, y)

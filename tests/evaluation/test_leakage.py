@@ -89,3 +89,12 @@ def test_every_protocol_is_counted():
     assert by_protocol["random"] == 4
     assert by_protocol["clip"] > 0 == by_protocol["subject"]
     assert "subject: 0% by subject, 0% by clip" in result.to_text()
+
+
+def test_a_missing_pixel_does_not_hide_duplicates():
+    images, clip = clips()
+    holed = images.astype(np.float64)
+    holed[0, 0, 0] = np.nan
+    whole, counted = (LeakCounter(X, {"clip": clip}).count(every_fifth()) for X in (images, holed))
+    assert counted["near_duplicates"] >= whole["near_duplicates"] - 1
+    assert all(np.isfinite(each["correlation"]) for each in counted["examples"])

@@ -112,9 +112,10 @@ def test_estimators_are_kept_where_they_are_asked_for(counting, data, tmp_path):
     assert len(again.estimators["c", "random"]) == len(first.estimators["c", "random"]) == 5
 
 
-def test_a_damaged_file_is_fitted_again(counting, data, tmp_path):
+@pytest.mark.parametrize("damaged", ['{"score": ', '{"a": 1}', "[]", '{"score": {}, "proba": []}'])
+def test_a_damaged_file_is_fitted_again(counting, data, tmp_path, damaged):
     evaluate(counting, *data, checkpoint_dir=tmp_path)
-    next(iter(tmp_path.glob("*.json"))).write_text('{"score": ')
+    next(iter(tmp_path.glob("*.json"))).write_text(damaged)
     evaluate(counting, *data, checkpoint_dir=tmp_path)
     assert len(Counting.fits) == 6
 

@@ -349,3 +349,17 @@ def test_numbers_of_numpy_and_dates_can_be_written(people):
 def test_result_is_of_the_public_class(people):
     X, y, subject, _ = people
     assert isinstance(evaluate({"m": DummyClassifier()}, X, y, subject=subject), EvaluationResult)
+
+
+@pytest.mark.parametrize("name", ["y", "subject", "clip"])
+def test_columns_of_two_dimensions_are_told(name):
+    given = {"y": np.arange(12) % 2, "subject": np.arange(12) // 2, "clip": np.arange(12)}
+    given[name] = given[name][:, None]
+    with pytest.raises(ValueError, match=rf"{name} was expected to be of shape \(12,\), but has shape \(12, 1\)"):
+        evaluate({"dummy": DummyClassifier()}, np.zeros((12, 2)), n_splits=2, **given)
+
+
+def test_protocols_may_come_one_by_one():
+    y = np.arange(12) % 2
+    result = evaluate({"dummy": DummyClassifier()}, np.zeros((12, 2)), y, protocols=iter(["random"]), n_splits=2)
+    assert [row.protocol for row in result.folds] == ["random", "random"]

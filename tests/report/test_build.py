@@ -181,6 +181,24 @@ def test_people_new_to_the_model_are_marked(page, evaluated, flow, tmp_path):
     assert " unseen" not in re.sub(r"<script.*?</script>|<style.*?</style>", "", other, flags=re.DOTALL)
 
 
+def test_a_page_of_random_folds_speaks_of_no_new_people(evaluated, tmp_path):
+    X, _, result = evaluated
+    known = EvaluationResult(
+        classes=result.classes,
+        folds=[row for row in result.folds if row.protocol == "random"],
+        predictions={key: of for key, of in result.predictions.items() if key[1] == "random"},
+        settings=result.settings | {"protocols": ["random"]},
+        leakage={"random": result.leakage["random"]},
+        estimators={key: of for key, of in result.estimators.items() if key[1] == "random"},
+    )
+    model = known.estimators["flow", "random"][0]
+    page = report.build(known, model, tmp_path / "r.html", X=X).read_text("utf-8")
+    assert "people whom the model has not seen" not in page
+    assert "people new to the model" not in page
+    assert "rings mark the images that it has not seen" in page
+    assert "faces in images that the model has not seen" in page
+
+
 def test_the_least_typical_images_are_listed(page, evaluated, flow):
     least = int(np.argmin(flow.typicality(evaluated[0])))
     listed = page.split("The least typical images")[1]

@@ -53,11 +53,12 @@ class FitStore:
             return None
         try:
             kept = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
+            score = FoldScore(**kept["score"] | {"estimator": fit.name, "protocol": fit.protocol, "fold": fit.fold})
+            proba = np.array(kept["proba"], dtype=np.float64)
+            estimator = joblib.load(estimator_file) if with_estimator else None
+        except Exception:  # damaged files make JSON and pickle raise whatever they run into; the fit is made again
             return None
-        score = FoldScore(**kept["score"] | {"estimator": fit.name, "protocol": fit.protocol, "fold": fit.fold})
-        estimator = joblib.load(estimator_file) if with_estimator else None
-        return Outcome(score, np.array(kept["proba"]), estimator)
+        return Outcome(score, proba, estimator)
 
     def write(self, fit: Fit, outcome: Outcome) -> None:
         """Keep the outcome of a fit, atomically."""

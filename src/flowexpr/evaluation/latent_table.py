@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import check_consistent_length
 
 from flowexpr.baselines import CNNExpressionClassifier
-from flowexpr.embedding import embed, embed_and_place, latents_of
+from flowexpr.embedding import embed, embed_and_place, has_latents, latents_of
 from flowexpr.evaluation.result import EvaluationResult
 from flowexpr.evaluation.tables import tidy
 
@@ -61,7 +61,7 @@ def latent_table(result: EvaluationResult, X: ArrayLike, y: ArrayLike, *, random
     Raises
     ------
     ValueError
-        If the result holds no fitted estimators, or lengths differ.
+        If the result holds no fitted estimators or none that transforms, or X and y are not those that were evaluated.
     ImportError
         If openTSNE is not installed.
 
@@ -84,9 +84,10 @@ def latent_table(result: EvaluationResult, X: ArrayLike, y: ArrayLike, *, random
     X, y = np.asarray(X), np.asarray(y)
     if not result.estimators:
         raise ValueError("result holds no fitted estimators. Pass evaluate(..., return_estimators=True).")
+    _check_same(result, y)
     rows: list[dict[str, Any]] = []
     for (name, protocol), fitted in result.estimators.items():
-        if not hasattr(fitted[0], "transform"):
+        if not has_latents(fitted[0]):
             continue
         own = [row.accuracy for row in result.folds if (row.estimator, row.protocol) == (name, protocol)]
         figure = _paper_figure(fitted[0], "itself", protocol, "-")
@@ -100,7 +101,23 @@ def latent_table(result: EvaluationResult, X: ArrayLike, y: ArrayLike, *, random
         for (way, tree), accuracy in scores.items():
             figure = _paper_figure(fitted[0], tree, protocol, way)
             rows.append(_row(name, tree, protocol, way, accuracy, figure))
+    if not rows:
+        raise ValueError("no estimator of the result transforms, so there are no latents. Evaluate one that does.")
     return tidy(rows)
+
+
+def _check_same(result: EvaluationResult, y: np.ndarray) -> None:
+    """Raise where y is not that of the evaluation."""
+    n = result.settings["n_samples"]
+    if y.shape != (n,):
+        raise ValueError(f"y was expected to be the {n} labels that were evaluated, but has shape {y.shape}.")
+    for name, protocol in result.estimators:
+        pooled = result.pooled(name, protocol)
+        if not np.array_equal(y[pooled.index], pooled.y_true):
+            raise ValueError(
+                f"y was expected to be the labels that were evaluated, such as {result.classes[0]!r}, but differs. "
+                "Pass the X and y that evaluate was given."
+            )
 
 
 def _folds(

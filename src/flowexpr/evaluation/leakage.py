@@ -113,7 +113,7 @@ def _small_pictures(X: np.ndarray) -> np.ndarray:
     """Average images to (n, SIDE * SIDE) grey values, a thousand at a time."""
     small = []
     for start in range(0, len(X), 1000):
-        images = torch.from_numpy(np.array(X[start : start + 1000], dtype=np.float32))
+        images = torch.from_numpy(np.nan_to_num(np.array(X[start : start + 1000], dtype=np.float32)))
         grey = images if images.ndim == 3 else images.mean(-1)
         small.append(adaptive_avg_pool2d(grey[:, None], SIDE).flatten(1).numpy())
     return np.concatenate(small)

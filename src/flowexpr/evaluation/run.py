@@ -113,9 +113,14 @@ def evaluate(
     """
     X, y = np.asarray(X), np.asarray(y)
     check_consistent_length(X, y, subject, clip)
+    for name, column in (("y", y), ("subject", subject), ("clip", clip)):
+        if column is not None and np.ndim(column) != 1:
+            raise ValueError(f"{name} was expected to be of shape ({len(X)},), but has shape {np.shape(column)}.")
     groups, clip_names_are = group_codes(subject, clip, clip_names)
     if protocols is None:
         protocols = possible_protocols(groups)
+    elif not isinstance(protocols, str):
+        protocols = list(protocols)
     _check_request(estimators, protocols, groups, n_splits, max_folds, random_state)
     classes = np.unique(y)
     if len(classes) < 2:

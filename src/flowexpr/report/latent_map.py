@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.pipeline import Pipeline
 
-from flowexpr.embedding import embed, latents_of
+from flowexpr.embedding import embed, has_latents, latents_of
 from flowexpr.evaluation import Predictions, cluster_scores
 from flowexpr.report.faces import face_sheet
 from flowexpr.report.material import Material, Section
@@ -23,7 +22,7 @@ MARGIN = 30
 
 def map_section(material: Material) -> Section | None:
     """Embed the model's latents of the images that were tested; None without a model or images."""
-    if material.images is None or not _has_latents(material.model) or len(material.pooled.index) < FEWEST:
+    if material.images is None or not has_latents(material.model) or len(material.pooled.index) < FEWEST:
         return None
     chosen = material.shown
     rows = material.pooled.index[chosen]
@@ -68,11 +67,6 @@ def _clusters(material: Material, chosen: np.ndarray, latents: np.ndarray) -> li
     ]
 
 
-def _has_latents(model: Any) -> bool:
-    """Tell whether a model, or all but the last step of a pipeline, transforms."""
-    return hasattr(model[:-1] if isinstance(model, Pipeline) else model, "transform")
-
-
 def _in_square(places: np.ndarray) -> np.ndarray:
     """Turn the map so that its longest direction lies flat, and fit it into the square, keeping its proportions."""
     turned = PCA(2).fit_transform(places)
@@ -100,6 +94,7 @@ def _data(material: Material, chosen: np.ndarray, places: np.ndarray) -> dict[st
         "size": SIZE,
         "labels": [str(label) for label in classes],
         "subjects": subjects,
+        "unseen": ", new to the model" if material.new_people else ", an image new to the model",
         "names": [material.name_of(int(row)) for row in pooled.index[chosen]],
         "points": np.column_stack(columns).astype(int).tolist(),
         "proba": np.round(1000 * pooled.proba[chosen]).astype(int).tolist(),

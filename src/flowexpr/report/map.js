@@ -113,7 +113,7 @@
     line.append(element("strong", data.labels[point[TRUE]]));
     line.append(point[TRUE] === point[PREDICTED] ? ", recognised" : `, taken for ${data.labels[point[PREDICTED]]}`);
     const whose = data.subjects.length ? `Subject ${data.subjects[point[SUBJECT]]}` : "";
-    const unseen = point[UNSEEN] ? ", new to the model" : "";
+    const unseen = point[UNSEEN] ? data.unseen : "";
     parts.push(line, element("p", [whose + unseen, data.names[i]].filter(Boolean).join(" · "), "quiet"));
     const list = element("dl", "", "proba");
     data.labels.forEach((label, k) => {

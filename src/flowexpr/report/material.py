@@ -136,6 +136,11 @@ class Material:
         kept = self.result.estimators.get((self.estimator, self.protocol), [])
         return next((fold for fold, fitted in enumerate(kept) if fitted is self.model), None)
 
+    @property
+    def tested(self) -> str:
+        """What the model has not seen of `model_fold`: people, or mere images of people whom it may know."""
+        return "people" if self.new_people else "images"
+
     def name_of(self, row: int) -> str:
         """Return what a sample is called."""
         return f"image {row}" if self.names is None else str(self.names[row])
