@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import pairwise_distances_chunked, silhouette_score
 from sklearn.utils import check_consistent_length
 
+from flowexpr.evaluation.protocols import group_codes
+
 __all__ = ["cluster_scores"]
 
 
@@ -44,7 +46,7 @@ def cluster_scores(
     Raises
     ------
     ValueError
-        If lengths differ.
+        If lengths differ, or a subject or clip has no name where clips are given.
 
     Notes
     -----
@@ -67,8 +69,8 @@ def cluster_scores(
     check_consistent_length(points, y, subject, clip)
     rows = np.asarray(points, dtype=np.float64).reshape(len(np.asarray(points)), -1)
     y, subject = np.asarray(y), np.asarray(subject)
-    # Numbers that points share where they are frames of one recording; where none is told, each is one of its own.
-    recording = np.arange(len(rows)) if clip is None else _numbers(subject, np.asarray(clip))
+    # A number that frames of one recording share; where none is told, each point is one of its own.
+    recording = np.arange(len(rows)) if clip is None else group_codes(subject, clip, "within subject")[0]["clip"]
     of_subject = []
     for name in np.unique(subject):
         own = subject == name
@@ -80,12 +82,6 @@ def cluster_scores(
         {"groups": "expression", **_scores(rows, recording, y)},
         {"groups": "expression within subject", **within},
     ]
-
-
-def _numbers(*labels: np.ndarray) -> np.ndarray:
-    """Return a number for every row, the same where all labels are."""
-    codes = np.column_stack([np.unique(each, return_inverse=True)[1] for each in labels])
-    return np.unique(codes, axis=0, return_inverse=True)[1].ravel()
 
 
 def _scores(rows: np.ndarray, recording: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:

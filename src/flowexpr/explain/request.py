@@ -183,7 +183,7 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
     if np.ndim(neutral) == 0:
         return int(estimator._class_indices(neutral, 1)[0])
     given = np.asarray(neutral)
-    if given.dtype.kind in "OUS":
+    if given.ndim == 1 and given.dtype.kind in "OUS":
         raise ValueError("neutral was expected to hold samples, or to be one label for all. Pass faces, or one label.")
     rows = estimator._rows(given[None] if given.ndim in (1, len(estimator.sample_shape_)) else neutral)
     if len(rows) not in (1, n):
