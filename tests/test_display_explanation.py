@@ -93,3 +93,28 @@ def test_red_speaks_for_and_blue_against():
     assert picture[0, 0, 0] > picture[0, 0, 2]
     assert picture[0, 2, 0] < picture[0, 2, 2]
     assert np.ptp(picture[0, 1]) == 0
+
+
+def test_one_row_of_a_table_keeps_the_names_of_its_columns(tiny):
+    pd = pytest.importorskip("pandas")
+    random = np.random.default_rng(0)
+    X = pd.DataFrame(random.normal(size=(24, 3)), columns=["age", "pitch", "energy"])
+    clf = tiny(max_epochs=1).fit(X, np.arange(24) % 2)
+    for row in (X.iloc[0], X.iloc[:1]):
+        display = ExplanationDisplay.from_estimator(clf, row, ax=Figure(layout="constrained").add_subplot())
+        assert {bar.get_text() for bar in display.axes_["features"].get_yticklabels()} == set(X.columns)
+    (without_map,) = clf.explain(X.iloc[:1], pixel_map=False)
+    changed = [name.get_text() for name in draw(without_map).axes_["counterfactual"].get_yticklabels()]
+    assert {name.split(":")[0] for name in changed} == set(X.columns)
+    with pytest.raises(ValueError, match=r"one sample, but is a DataFrame of 24. Pass frame.iloc\[:1\]"):
+        ExplanationDisplay.from_estimator(clf, X)
+
+
+def test_landmarks_and_confidence_are_passed_on(fitted_images, colour_images):
+    x = colour_images[0][0]
+    points = np.array([[5, 6], [11, 6], [8, 9], [6, 12], [10, 12]], dtype=float)
+    ax = Figure(layout="constrained").add_subplot()
+    one = ExplanationDisplay.from_estimator(fitted_images, x, landmarks=points, confidence=0.55, ax=ax).explanation
+    (same,) = fitted_images.explain(x[np.newaxis], landmarks=points[np.newaxis], confidence=0.55)
+    assert one.regions == pytest.approx(same.regions)
+    np.testing.assert_array_equal(one.counterfactual.image, same.counterfactual.image)

@@ -146,6 +146,13 @@ def test_vectors_are_explained_by_feature():
     assert "this sample is" in one.text
 
 
+def test_explanations_are_compared_and_hashed_as_objects(explained):
+    assert explained[0] == explained[0]
+    assert explained[0] != explained[1]
+    assert len(set(explained[:2])) == 2
+    assert explained[0].parts != explained[1].parts
+
+
 def test_batch_gives_what_one_by_one_gives(model, faces, explained):
     alone = model.explain(faces.images[2:3])[0]
     np.testing.assert_allclose(alone.pixel_map, explained[2].pixel_map, rtol=1e-2, atol=1e-3)

@@ -40,6 +40,15 @@ def test_ids_are_left_out_for_each_or_for_all(fitted_images, colour_images, excl
     assert shown_ids(explained) == [{0, 1, 2, 3} - ids for ids in left_out]
 
 
+def test_ids_may_come_one_by_one(fitted_images, colour_images):
+    X, y = colour_images
+    reference = (X, y, np.arange(24) // 6)
+    explained = fitted_images.explain(
+        X[:2], reference=reference, exclude=(one for one in (0, 1)), n_neighbours=24, **QUICK
+    )
+    assert shown_ids(explained) == [{1, 2, 3}, {0, 2, 3}]
+
+
 def test_collections_of_ids_for_other_samples_are_told(fitted_images, colour_images):
     X, y = colour_images
     with pytest.raises(ValueError, match="the ids of each of 2 samples, but holds 1 collections"):

@@ -172,6 +172,16 @@ def test_explanations_are_of_the_decisions_of_a_model_from_elsewhere(evaluated, 
     assert len(said) == 6
 
 
+def test_rows_of_pixels_are_explained_as_faces(evaluated, flow, tmp_path):
+    X, _, result = evaluated
+    rows = X.reshape(len(X), -1)
+    copy = EvaluationResult.from_json(result.to_json())
+    page = report.build(copy, flow, tmp_path / "r.html", X=rows, embed_faces=True).read_text("utf-8")
+    told = page.split('<section id="explanations"')[1].split("</section>")[0]
+    assert told.count('<article class="why">') == 6
+    assert "data:image/png" in told
+
+
 def test_people_new_to_the_model_are_marked(page, evaluated, flow, tmp_path):
     X, _, result = evaluated
     unseen = int(np.sum(result.predictions["flow", "subject"].fold == 0))

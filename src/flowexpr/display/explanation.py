@@ -82,8 +82,10 @@ class ExplanationDisplay:
         against: Any = None,
         label: Any = None,
         neutral: Any = None,
+        landmarks: ArrayLike | None = None,
         reference: Any = None,
         exclude: Any = None,
+        confidence: float = 0.9,
         ax: Axes | None = None,
     ) -> ExplanationDisplay:
         """Explain one sample and draw the explanation.
@@ -93,9 +95,9 @@ class ExplanationDisplay:
         estimator : FlowExpressionClassifier
             Fitted.
         x : array-like
-            One sample.
-        against, label, neutral, reference, exclude
-            As in `FlowExpressionClassifier.explain`.
+            One sample; of a DataFrame a row, as ``frame.iloc[0]`` or ``frame.iloc[:1]``.
+        against, label, neutral, landmarks, reference, exclude, confidence
+            As in `FlowExpressionClassifier.explain`, of one sample.
         ax : Axes or None, default=None
             Where to draw; None makes a new figure.
 
@@ -106,12 +108,20 @@ class ExplanationDisplay:
 
         Raises
         ------
+        ValueError
+            If x is a DataFrame of more than one row, or what the others are is not as `explain` expects.
         ImportError
             If matplotlib is not installed.
         """
-        X = np.asarray(x)[np.newaxis]
         (explanation,) = estimator.explain(
-            X, against, label=label, neutral=neutral, reference=reference, exclude=exclude
+            _as_batch(x),
+            against,
+            label=label,
+            neutral=neutral,
+            landmarks=None if landmarks is None else np.asarray(landmarks)[np.newaxis],
+            reference=reference,
+            exclude=exclude,
+            confidence=confidence,
         )
         return cls(explanation).plot(ax)
 
@@ -213,7 +223,7 @@ class ExplanationDisplay:
         assert way is not None
         change = np.asarray(way.image, dtype=np.float64) - one.image
         largest = np.argsort(-np.abs(change))[:MOST_BARS]
-        names = list(one.regions) if one.regions else [f"x{i}" for i in range(len(change))]
+        names = one.feature_names or [f"x{i}" for i in range(len(change))]
         shown = {f"{names[i]}: {one.image[i]:.3g} to {way.image[i]:.3g}": float(change[i]) for i in largest}
         _bars(ax, shown, [OTHER] * len(shown), "change", f"the nearest sample taken for {way.label}{_shortfall(way)}")
 
@@ -230,6 +240,17 @@ class ExplanationDisplay:
                 ax.text(
                     x, y + 0.45 * height, f"{one.distance:.1f}", fontsize="x-small", color="w", backgroundcolor="0.2"
                 )
+
+
+def _as_batch(x: Any) -> Any:
+    """Return a batch of the one sample; a row of a DataFrame keeps the names of its columns."""
+    if hasattr(x, "to_frame"):  # a Series
+        return x.to_frame().T
+    if hasattr(x, "columns"):
+        if len(x) != 1:
+            raise ValueError(f"x was expected to be one sample, but is a DataFrame of {len(x)}. Pass frame.iloc[:1].")
+        return x
+    return np.asarray(x)[np.newaxis]
 
 
 def evidence_picture(image: NDArray[Any], pixel_map: NDArray[np.floating]) -> NDArray[np.float64]:

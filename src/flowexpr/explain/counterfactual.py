@@ -65,7 +65,7 @@ STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where on the way the strip of images is taken, as shares of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value
 class Counterfactual:
     """A sample like the one explained, which the model takes for another class.
 

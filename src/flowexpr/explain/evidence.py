@@ -19,7 +19,7 @@ from flowexpr.inference import Predictor
 __all__ = ["Decided", "EvidenceModel", "EvidenceParts", "compared_classes"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value
 class EvidenceParts:
     """Three exact splits of the evidence of one sample; each of them plus `class_prior` sums to it.
 

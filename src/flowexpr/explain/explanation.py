@@ -14,7 +14,7 @@ from flowexpr.explain.neighbours import Neighbour
 __all__ = ["Explanation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value
 class Explanation:
     """Why the model says one class and not another, for one sample.
 
@@ -60,6 +60,8 @@ class Explanation:
         The nearest sample that the model takes for `against`; for `label`, where `against` is what it says already.
     neighbours : dict of label to list of Neighbour, or None
         For `label` and `against`, the nearest reference faces of that class.
+    feature_names : list of str or None
+        Of vectors, `feature_names_in_` or "x0", "x1", ...; None for images.
     typicality : float or None
         Share of held-out or training faces that are less typical; None for a model that was not told.
     text : str
@@ -85,6 +87,7 @@ class Explanation:
     regions: dict[str, float] | None
     counterfactual: Counterfactual | None
     neighbours: dict[Any, list[Neighbour]] | None
+    feature_names: list[str] | None
     typicality: float | None
     text: str
 

@@ -13,7 +13,7 @@ from flowexpr.explain.evidence import EvidenceModel
 __all__ = ["Neighbour", "ReferenceFaces"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value
 class Neighbour:
     """A reference sample near an explained one.
 

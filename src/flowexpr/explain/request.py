@@ -147,8 +147,7 @@ def _excluded(exclude: Any, reference: ReferenceFaces | None, n: int) -> list[se
     if reference is None or reference.ids is None:
         raise ValueError("exclude was given, but no ids to find it among. Pass reference=(X, y, ids), or no exclude.")
     given = exclude.tolist() if hasattr(exclude, "tolist") else exclude
-    if not _is_collection(given):
-        given = {given}
+    given = {given} if not _is_collection(given) else given if hasattr(given, "__len__") else list(given)
     is_nested = any(_is_collection(one) for one in given)
     if isinstance(given, set | frozenset) or (len(given) != n and not is_nested):
         return _of_the_kind([set(given)] * n, reference.ids)

@@ -68,6 +68,7 @@ class Explainer:
         self.means = [self._to_tensor(mean) for mean in estimator.class_latents_]
         names = [str(label).lower() for label in estimator.classes_.tolist()]
         self.at_rest = names.index("neutral") if "neutral" in names else None
+        self.feature_names = None if estimator.image_shape_ is not None else _feature_names(estimator)
 
     def explain(
         self,
@@ -110,10 +111,7 @@ class Explainer:
         """Sum maps (n, H, W) or (n, n_features) by region."""
         shape = self.estimator.image_shape_
         if shape is None:
-            names = getattr(
-                self.estimator, "feature_names_in_", [f"x{i}" for i in range(self.estimator.n_features_in_)]
-            )
-            by_feature = [dict(zip(map(str, names), row, strict=True)) for row in maps.tolist()]
+            by_feature = [dict(zip(self.feature_names or (), row, strict=True)) for row in maps.tolist()]
             return [replace(one, regions=nats) for one, nats in zip(found, by_feature, strict=True)]
         if frames is None:
             frames = [self._average_frame(shape)] * len(found)
@@ -167,6 +165,7 @@ class _Batch:
                 regions=None,
                 counterfactual=None,
                 neighbours=None,
+                feature_names=self.explainer.feature_names,
                 typicality=None,
                 text="",
             )
@@ -251,6 +250,12 @@ class _Batch:
             replace(one, neighbours={one.label: near_a, one.against: near_b})
             for one, near_a, near_b in zip(found, of_a, of_b, strict=True)
         ]
+
+
+def _feature_names(estimator: "FlowExpressionClassifier") -> list[str]:
+    """Return what the columns of vectors are called."""
+    given = getattr(estimator, "feature_names_in_", None)
+    return [f"x{i}" for i in range(estimator.n_features_in_)] if given is None else list(map(str, given))
 
 
 def as_samples(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> NDArray[Any]:

@@ -29,22 +29,23 @@ LEAST_SHOWN = 0.005
 def explanation_section(material: Material) -> Section | None:
     """Explain the surest right and the surest wrong predictions of images; pictures only where faces may be shown.
 
-    None without a model that explains, or without images.
+    None without a model that explains, or without images; they may be rows of pixels.
     """
-    images = material.images
-    if images is None or images.ndim < 3 or not hasattr(material.model, "explain"):
+    images, model = material.images, material.model
+    if images is None or not hasattr(model, "explain") or getattr(model, "image_shape_", None) is None:
         return None
     places = _chosen(material, images)
     pooled = material.pooled
     rows = pooled.index[places]
-    explained = material.model.explain(images[rows], counterfactual=material.shows_faces)
+    explained = model.explain(images[rows], counterfactual=material.embed_faces)
     return Section(
         "explanations",
         "Explanations",
         {
             "unseen": material.model_fold is not None,
+            "shows_faces": material.embed_faces,
             "explained": [
-                _told(one, material.name_of(row), material.shows_faces, str(label))
+                _told(one, material.name_of(row), material.embed_faces, str(label))
                 for one, row, label in zip(explained, rows, pooled.y_true[places], strict=True)
             ],
         },
