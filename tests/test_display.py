@@ -181,6 +181,17 @@ class TestLatentSpaceDisplay:
         with pytest.raises(ValueError, match='method should be "tsne", "umap" or "pca", but is \'lle\''):
             LatentSpaceDisplay.from_estimator(painter(), X, y, method="lle")
 
+    def test_places_may_be_lists(self, ax):
+        assert len(LatentSpaceDisplay([[0, 0], [1, 2]], ["a", "b"]).plot(ax).ax_[0].collections) == 2
+
+    @pytest.mark.parametrize(
+        ("places", "message"),
+        [([[0, 0]] * 3, "inconsistent numbers of samples"), ([[0], [1]], r"two coordinates a sample, but has shape")],
+    )
+    def test_places_of_another_shape_are_refused(self, places, message, ax):
+        with pytest.raises(ValueError, match=message):
+            LatentSpaceDisplay(places, ["a", "b"]).plot(ax)
+
     def test_too_few_images_are_refused(self, faces):
         X, y, _ = faces
         with pytest.raises(ValueError, match="A map needs at least 5 images, but X has 4"):
@@ -196,6 +207,10 @@ class TestMorphDisplay:
     def test_the_class_left_behind_heads_the_first_column(self, ax, faces):
         display = MorphDisplay.from_estimator(painter(), faces[0][:2], from_="fear", ax=ax)
         assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["fear", "anger", "joy"]
+
+    def test_one_expression_may_be_asked_for(self, ax, faces):
+        display = MorphDisplay.from_estimator(painter(), faces[0][:2], to="joy", ax=ax)
+        assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["start", "joy"]
 
     def test_faces_stand_where_their_names_say(self, ax, faces):
         X = faces[0][:2]

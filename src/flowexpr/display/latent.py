@@ -28,7 +28,7 @@ class LatentSpaceDisplay:
 
     Parameters
     ----------
-    embedding : ndarray of shape (n_samples, 2)
+    embedding : array-like of shape (n_samples, 2)
         Places on the map.
     y : array-like of shape (n_samples,)
         Expressions.
@@ -59,7 +59,7 @@ class LatentSpaceDisplay:
 
     def __init__(
         self,
-        embedding: np.ndarray,
+        embedding: ArrayLike,
         y: ArrayLike,
         *,
         subject: ArrayLike | None = None,
@@ -194,9 +194,16 @@ class LatentSpaceDisplay:
 
         Raises
         ------
+        ValueError
+            If the embedding is not two-dimensional, or lengths differ.
         ImportError
             If matplotlib is not installed.
         """
+        check_consistent_length(self.embedding, self.y, self.subject)
+        if np.ndim(self.embedding) != 2 or np.shape(self.embedding)[1] != 2:
+            raise ValueError(
+                f"embedding was expected to hold two coordinates a sample, but has shape {np.shape(self.embedding)}."
+            )
         n_panels = 1 if self.subject is None else 2
         self.ax_ = panels("LatentSpaceDisplay.plot", ax, (1, n_panels), (6.0 * n_panels, 5.6))
         self.figure_ = self.ax_[0].figure.figure  # of a subfigure, the whole
@@ -235,7 +242,7 @@ class LatentSpaceDisplay:
 
     def _scatter(self, panel: Axes, groups: np.ndarray) -> None:
         for i, name in enumerate(np.unique(groups)):
-            places = self.embedding[groups == name]
+            places = np.asarray(self.embedding)[groups == name]
             panel.scatter(
                 places[:, 0],
                 places[:, 1],
@@ -252,7 +259,7 @@ class LatentSpaceDisplay:
         from matplotlib.patheffects import withStroke
 
         for name in np.unique(groups):
-            places = self.embedding[groups == name]
+            places = np.asarray(self.embedding)[groups == name]
             distance = np.linalg.norm(places - np.median(places, axis=0), axis=1)
             panel.annotate(
                 str(name),

@@ -71,7 +71,7 @@ class MorphDisplay:
         estimator: Any,
         X: ArrayLike,
         *,
-        to: Sequence[Any] | None = None,
+        to: Any = None,
         from_: Any = None,
         strength: float = 1.0,
         names: Sequence[Any] | None = None,
@@ -85,7 +85,7 @@ class MorphDisplay:
             A classifier fitted on images.
         X : array-like of shape (n_samples, ...)
             Faces to start from, of the shape the classifier was fitted on.
-        to : sequence of labels or None, default=None
+        to : label, sequence of labels or None, default=None
             The expressions to show; None shows every class but `from_`.
         from_ : label or None, default=None
             The class whose average is taken away; None takes that of all other classes, as the paper does.
@@ -111,7 +111,7 @@ class MorphDisplay:
         check_is_fitted(estimator)
         if to is None:
             to = [label for label in estimator.classes_ if from_ is None or label != from_]
-        columns = {label: (label, strength) for label in to}
+        columns = {label: (label, strength) for label in ([to] if np.ndim(to) == 0 else to)}
         return cls._morphed(estimator, X, columns, from_, names).plot(ax)
 
     @classmethod
