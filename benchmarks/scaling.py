@@ -5,7 +5,8 @@
 Seconds of a training step and of `predict_proba`, a batch of 32, of the default model on random images; along
 "images", the seconds of an epoch and of the rest of `fit` (before the first step, and what is measured on the trained
 model), the images read from a memmap. Each figure comes from a process of its own. The last row is the slope of log
-seconds against log size, over the two largest sizes: 1 is linear. Along "side", the size is the number of pixels.
+seconds against log size, from a quarter of the largest size, or less, to the largest: 1 is linear. Along "side", the
+size is the number of pixels.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 import reporting
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from resident import resident_gib
 
 from flowexpr import FlowExpressionClassifier
@@ -36,6 +38,8 @@ COLUMNS = {
     "images": ("epoch, s", "rest of fit, s", "resident, GiB"),
     "else": ("training step, s", "prediction of 32, s"),
 }
+STRETCH = 4
+"""Between two sizes whose slope is told: over less, the noise of one figure makes half of it."""
 SMALL = {"hidden_channels": 16, "head_hidden_channels": 16, "n_flows": 1}
 """A model so small that reading is what takes the time."""
 
@@ -88,10 +92,13 @@ def axis_table(axis: str, curves: dict[int, list[float]]) -> str:
     """Return the table of one axis."""
     names = COLUMNS.get(axis, COLUMNS["else"])
     rows = [[size, *(f"{value:.3g}" for value in values)] for size, values in curves.items()]
-    (low, before), (high, after) = list(curves.items())[-2:]
     is_side = axis == "side"
-    slopes = np.log(np.divide(after, before)) / np.log((high / low) ** (2 if is_side else 1))
-    rows.append(["slope against pixels" if is_side else "slope", *(f"{slope:.2f}" for slope in slopes)])
+    power = 2 if is_side else 1
+    high = max(curves)
+    low = max((size for size in curves if (high / size) ** power >= STRETCH), default=min(curves))
+    slopes = np.log(np.divide(curves[high], curves[low])) / np.log((high / low) ** power)
+    name = f"slope from {low}" + (", against pixels" if is_side else "")
+    rows.append([name, *(f"{slope:.2f}" for slope in slopes)])
     return reporting.table([axis, *names], rows)
 
 
@@ -102,7 +109,9 @@ def plot(curves: dict[str, dict[int, list[float]]]) -> None:
         sizes = np.array(list(points))
         for i, label in enumerate(COLUMNS.get(axis, COLUMNS["else"])[:2]):
             ax.loglog(sizes, [values[i] for values in points.values()], marker="os"[i], label=label.removesuffix(", s"))
-        ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        ax.set_xticks(sizes, [f"{size // 1000}k" if size >= 1000 else f"{size}" for size in sizes])
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
         ax.set(xlabel=axis, ylabel="seconds" if ax.get_subplotspec().is_first_col() else None)
         ax.spines[["top", "right"]].set_visible(False)

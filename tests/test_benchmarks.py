@@ -303,11 +303,13 @@ def test_bits_per_dim_of_training_are_of_the_folds_own_training_rows(script, mon
     assert row["training"] == pytest.approx((3.0 + 5 / 3) / 2)
 
 
-def test_slope_of_the_side_is_against_pixels(script):
+def test_slope_spans_a_factor_of_four_of_pixels_or_of_what_is_counted(script):
     scaling = script("scaling")
-    quadratic = {side: [side**2 / 100, side**2 / 50] for side in (32, 64, 96)}
-    assert "| slope against pixels | 1.00 | 1.00 |" in scaling.axis_table("side", quadratic)
-    assert "| slope | 2.00 | 2.00 |" in scaling.axis_table("classes", quadratic)
+    quadratic = {side: [side**2 / 100, side**2 / 50] for side in (16, 32, 64, 96)}
+    quadratic[16] = [1.0, 1.0]
+    assert "| slope from 32, against pixels | 1.00 | 1.00 |" in scaling.axis_table("side", quadratic)
+    assert "| slope from 16 | 2.52 | 2.91 |" in scaling.axis_table("classes", quadratic)
+    assert "| slope from 32 | 2.00 | 2.00 |" in scaling.axis_table("threads", {k: quadratic[k] for k in (32, 64)})
 
 
 def test_activations_are_measured_where_freed_memory_goes_back(script, monkeypatch):
