@@ -5,7 +5,8 @@
 A data set is FOLDER or FOLDER:LAYOUT, as in setting.py; protocols for which nothing tells the subjects or clips are
 left out. The random folds are ten, the paper's; those by clip and by subject are five. Intervals are of the mean over
 subjects, not over images. With several seeds a subject's accuracy is the mean over them. "Balanced" is the mean of the
-recalls of all classes tested, which are over all test images. GiB are the peak of a process that does the first of the
+recalls of all classes tested, which are over all test images, as the calibration error (ECE) is; log loss is the mean of
+the folds'. GiB are the peak of a process that does the first of the
 ten random folds and nothing else, of flow and CNN 20 steps of it, since no later step needs more. Every fit stands in
 DIR as soon as it is done, and the same command goes on from there.
 """
@@ -173,7 +174,7 @@ def choose_protocols(name: str, faces: Bunch, asked: list[str]) -> list[str]:
 
 def heading(name: str, protocol: str, faces: Bunch, options: argparse.Namespace) -> str:
     """Return the line above a table: what of, how much, and what it lacks."""
-    parts = [f"{len(faces.images)} images", f"{options.seeds} seeds"]
+    parts = [f"{len(faces.images)} images", f"{options.seeds} seed{'s' if options.seeds != 1 else ''}"]
     parts += [f"the first {options.max_folds} folds"] if options.max_folds else []
     parts += [f"at most {options.steps} steps"] if options.steps else []
     parts += ["who is seen is not known: accuracy over images"] if faces.subject is None else []

@@ -114,3 +114,35 @@ def test_simulated_error_is_what_perfect_probabilities_show():
     assert np.quantile(simulated, 0.01) < expected_calibration_error(proba, y) < np.quantile(simulated, 0.99)
     too_sure = proba**4 / (proba**4).sum(1, keepdims=True)
     assert expected_calibration_error(too_sure, y) > simulate_calibration_error(too_sure, n_draws=200).max()
+
+
+@pytest.mark.parametrize(
+    ("proba", "y", "message"),
+    [
+        ([[0.8, 0.2]] * 2, [[0], [1]], r"one true class was expected for each of 2 rows .* has shape \(2, 1\)"),
+        ([[0.8, 0.2]] * 2, [0], r"for each of 2 rows of probabilities, but y has shape \(1,\)"),
+        ([[0.8, 0.2]] * 2, ["anger", "fear"], "integers from 0 to 1, but y holds 'anger'"),
+        ([[0.8, 0.2]] * 2, [0, 2], "integers from 0 to 1"),
+        ([[80, 20]] * 2, [0, 1], "a sum of 1, but they run from 20 to 80, and sums from 100 to 100"),
+        ([[0.8, np.nan]] * 2, [0, 1], "rows of probabilities were expected"),
+        ([[-0.2, -1.6]] * 2, [0, 1], "rows of probabilities were expected, none below 0"),
+        ([0.8, 0.2], [0, 1], r"of shape \(n_samples, n_classes\) were expected, but have shape \(2,\)"),
+        (np.empty((0, 2)), [], "were expected, but have shape"),
+    ],
+)
+def test_what_are_no_predictions_is_refused(proba, y, message):
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error(proba, y)
+
+
+@pytest.mark.parametrize("n_bins", [0, 2.5, "10", True])
+def test_numbers_of_bins_that_count_nothing_are_refused(n_bins):
+    with pytest.raises(ValueError, match=f"n_bins={n_bins!r} was expected to be an integer of at least 1"):
+        reliability_bins([[0.8, 0.2]], [0], n_bins)
+    with pytest.raises(ValueError, match="n_bins="):
+        simulate_calibration_error([[0.8, 0.2]], n_bins)
+
+
+def test_simulated_errors_of_unsure_probabilities_are_small():
+    even = np.full((4000, 6), 1 / 6)
+    assert simulate_calibration_error(even.tolist(), n_bins=1, n_draws=50).max() < 0.03

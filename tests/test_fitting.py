@@ -25,6 +25,25 @@ def test_empirical_prior_counts_labelled_rows(two_features, tiny):
     np.testing.assert_allclose(np.exp(clf.log_prior_), np.array([30, 20, 5]) / 55)
 
 
+@pytest.mark.parametrize("kind", ["flow", "cnn"])
+def test_labels_of_held_out_rows_enter_neither_prior_nor_weights(kind, draw_images, tiny, trainers):
+    X, y = draw_images(n=48)
+    groups = np.arange(48) // 8
+    settings = {"calibrate": "temperature", "class_weight": "balanced", "max_steps": 1, "random_state": 0}
+    clf = tiny(**settings) if kind == "flow" else CNNExpressionClassifier(hidden_channels=4, n_features=6, **settings)
+    clf.fit(X, y, groups=groups)
+    held_out, training = trainers[0].validation.indices, trainers[0].data.indices
+    y[held_out] = y[training[0]]
+    clf.fit(X, y, groups=groups)
+    counts = np.bincount(np.unique(y, return_inverse=True)[1][training])
+    weights = trainers[1].objective.class_weight.cpu().numpy()
+    np.testing.assert_allclose(weights, counts.sum() / (len(counts) * counts), rtol=1e-6)
+    if kind == "flow":
+        np.testing.assert_allclose(clf.log_prior_, -np.log(len(counts)))
+        plain = tiny(**settings | {"class_weight": None}).fit(X, y, groups=groups)
+        np.testing.assert_allclose(np.exp(plain.log_prior_), counts / counts.sum())
+
+
 def test_uniform_prior(two_features, tiny):
     clf = tiny(max_steps=1, class_prior="uniform").fit(two_features[0], np.array([0] * 40 + [1] * 20))
     np.testing.assert_allclose(np.exp(clf.log_prior_), [0.5, 0.5])
@@ -198,6 +217,15 @@ def test_warm_start_goes_on_from_the_fitted_weights(two_features, tiny):
     clf.fit(X, y)
     assert clf.history_[0]["bits_per_dim"] < first[0]["bits_per_dim"]
     assert abs(clf.history_[0]["bits_per_dim"] - first[-1]["bits_per_dim"]) < 0.3
+
+
+def test_warm_start_that_calibrates_on_rows_trained_on_before_is_warned_of(two_features, tiny):
+    X, y = two_features
+    groups = np.arange(60) // 6
+    clf = tiny(warm_start=True, max_epochs=1).fit(X, y, groups=groups)
+    with pytest.warns(UserWarning, match="warm_start=True goes on from a fit that held other rows out"):
+        clf.set_params(calibrate="temperature").fit(X, y, groups=groups)
+    clf.fit(X, y, groups=groups)  # the same rows are held out again
 
 
 def test_without_warm_start_a_second_fit_begins_anew(two_features, tiny, same_weights):

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+import sklearn
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 
 @pytest.fixture
@@ -39,11 +42,25 @@ def test_neutral_images_may_come_apart(fitted_images, people):
         ({"groups": None}, "neutral needs groups with the person of each of the 24 samples, but groups is None"),
         ({"groups": np.arange(3)}, r"but groups has shape \(3,\)\. Pass the subjects as groups"),
         ({"neutral": np.arange(24)}, r"neutral was expected to be 24 booleans, .* but has dtype int64"),
-        ({"neutral": np.arange(24) < 8}, "2 of 3 have none: bob, cy"),
-        ({"neutral": {"ann": None}}, "2 of 3 have none: bob, cy"),
+        ({"neutral": np.arange(24) < 8}, "2 of 3 have none: 'bob', 'cy'"),
+        ({"neutral": {"ann": None}}, r"3 of 3 have none: 'ann', 'bob', 'cy' \(neutral names 'ann'\)"),
+        ({"groups": np.array(["ann", None] * 12)}, "groups"),
     ],
 )
 def test_what_does_not_fit_is_refused(fitted_images, people, change, message):
     X, person, neutral = people
     with pytest.raises(ValueError, match=message):
         fitted_images.transform(X, **{"groups": person, "neutral": neutral, **change})
+
+
+def test_own_neutral_faces_are_subtracted_inside_a_pipeline(tiny, people):
+    X, person, neutral = people
+    y = np.where(neutral, "rest", "other")
+    with sklearn.config_context(enable_metadata_routing=True):
+        flow = tiny(max_epochs=1).set_fit_request(groups=True).set_transform_request(groups=True, neutral=True)
+        pipeline = make_pipeline(flow, LogisticRegression()).fit(X, y, groups=person, neutral=neutral)
+        assert pipeline.predict(X, groups=person, neutral=neutral).shape == (len(X),)
+    by_hand = tiny(max_epochs=1).fit(X, y, groups=person).transform(X, groups=person, neutral=neutral)
+    np.testing.assert_array_equal(pipeline[0].transform(X, groups=person, neutral=neutral), by_hand)
+    one_call = tiny(max_epochs=1).fit_transform(X, y, groups=person, neutral=neutral)
+    np.testing.assert_array_equal(one_call, by_hand)

@@ -132,6 +132,25 @@ def test_a_class_without_samples_is_refused(fitted_images, imbalanced):
         fitted_images.oversample(X[:13], y[:13])
 
 
+def test_one_sample_a_class_tells_nothing(fitted_images, imbalanced):
+    X, y = imbalanced
+    first = np.unique(y, return_index=True)[1]
+    with pytest.raises(ValueError, match="two samples of some class at least were expected"):
+        fitted_images.oversample(X[first], y[first], n_per_class=4)
+
+
+def test_unlabelled_samples_are_passed_through(tiny, imbalanced):
+    X, y = imbalanced
+    with_missing = np.where(np.arange(len(y)) % 5, y, "?")
+    clf = tiny(max_epochs=1, unlabeled="?").fit(X, with_missing)
+    X_more, y_more = clf.oversample(X, with_missing, random_state=0)
+    np.testing.assert_array_equal(y_more[: len(y)], with_missing)
+    np.testing.assert_array_equal(X_more[: len(y)], X)
+    labelled = y_more[y_more != "?"]
+    assert len(set(np.unique(labelled, return_counts=True)[1])) == 1
+    assert len(X_more) == len(y_more) > len(y)
+
+
 @pytest.mark.parametrize("n_per_class", [0, 2.5, np.float64(9), "9", True])
 def test_number_that_counts_nothing_is_refused(n_per_class, fitted_images, imbalanced):
     with pytest.raises(ValueError, match="n_per_class was expected to be an integer of at least 1, but is"):

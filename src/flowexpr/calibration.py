@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from flowexpr.parameters import is_int
+
 __all__ = [
     "ReliabilityBins",
     "expected_calibration_error",
@@ -28,6 +30,9 @@ TEMPERATURES = (0.1, 1e3)
 
 PRIOR_STD = 0.5
 """Standard deviation of log temperature before any sample was seen: most models need one within 0.4 to 2.7."""
+
+LARGEST_ROUNDING = 1e-3
+"""By which the probabilities of a sample may differ from a sum of 1."""
 
 CORRELATION = 0.5
 """Of the log losses of two frames of one person."""
@@ -114,15 +119,53 @@ def reliability_bins(proba: ArrayLike, y_index: ArrayLike, n_bins: int = 10) -> 
     -------
     bins : ReliabilityBins
         Mean confidence, accuracy and number of predictions in every bin.
+
+    Raises
+    ------
+    ValueError
+        If rows of `proba` are no probabilities, `y_index` holds no column for each, or `n_bins` is no positive integer.
     """
-    proba, y_index = np.asarray(proba, dtype=np.float64), np.asarray(y_index)
-    confidence, right = proba.max(1), proba.argmax(1) == y_index
-    bins = np.array_split(np.argsort(confidence, kind="stable"), min(n_bins, len(proba)))
-    return ReliabilityBins(
-        np.array([confidence[members].mean() for members in bins]),
-        np.array([right[members].mean() for members in bins]),
-        np.array([len(members) for members in bins]),
-    )
+    proba, y_index = check_predictions(proba, y_index)
+    _check_n_bins(n_bins)
+    return _bins(proba.max(1), proba.argmax(1) == y_index, n_bins)
+
+
+def check_predictions(proba: ArrayLike, y_index: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return probabilities (n_samples, n_classes) and columns (n_samples,) as arrays; raise where they are not.
+
+    Raises
+    ------
+    ValueError
+        Naming what was expected.
+    """
+    rows = check_probabilities(proba)
+    columns = np.asarray(y_index)
+    if columns.shape != (len(rows),):
+        raise ValueError(
+            f"one true class was expected for each of {len(rows)} rows of probabilities, but y has shape "
+            f"{columns.shape}."
+        )
+    if columns.dtype.kind not in "iu" or (columns < 0).any() or (columns >= rows.shape[1]).any():
+        raise ValueError(
+            f"true classes were expected as columns, integers from 0 to {rows.shape[1] - 1}, but y holds "
+            f"{columns.tolist()[0]!r}, say. Pass np.searchsorted(classes, y)."
+        )
+    return rows, columns.astype(np.int64)
+
+
+def check_probabilities(proba: ArrayLike) -> NDArray[np.float64]:
+    """Return probabilities (n_samples, n_classes) as an array; raise a ValueError where they are none."""
+    rows = np.asarray(proba, dtype=np.float64)
+    if rows.ndim != 2 or not rows.size:
+        raise ValueError(f"probabilities of shape (n_samples, n_classes) were expected, but have shape {rows.shape}.")
+    off = np.abs(rows.sum(1) - 1)
+    if not (rows >= 0).all() or not (off <= LARGEST_ROUNDING).all():  # also where they are not a number
+        raise ValueError(
+            "rows of probabilities were expected, none below 0 and each with a sum of 1, but they run from "
+            f"{rows.min():.3g} to {rows.max():.3g}, and sums from {rows.sum(1).min():.3g} to {rows.sum(1).max():.3g}. "
+            "Pass what predict_proba returned."
+        )
+    return rows
 
 
 def expected_calibration_error(proba: ArrayLike, y_index: ArrayLike, n_bins: int = 10) -> float:
@@ -144,18 +187,22 @@ def expected_calibration_error(proba: ArrayLike, y_index: ArrayLike, n_bins: int
     error : float
         Mean over samples of the distance between accuracy and mean confidence of their bin, between 0 and 1.
 
+    Raises
+    ------
+    ValueError
+        If rows of `proba` are no probabilities, `y_index` holds no column for each, or `n_bins` is no positive integer.
+
     Examples
     --------
     >>> from flowexpr.calibration import expected_calibration_error
     >>> round(expected_calibration_error([[0.8, 0.2]] * 4, [0, 0, 0, 1], n_bins=1), 3)  # sure to 80 %, right in 75 %
     0.05
     """
-    bins = reliability_bins(proba, y_index, n_bins)
-    return float(np.average(np.abs(bins.confidence - bins.accuracy), weights=bins.n_samples))
+    return _calibration_error(reliability_bins(proba, y_index, n_bins))
 
 
 def simulate_calibration_error(
-    proba: NDArray[np.float64], n_bins: int = 10, *, n_draws: int = 1000, random_state: int = 0
+    proba: ArrayLike, n_bins: int = 10, *, n_draws: int = 1000, random_state: int = 0
 ) -> NDArray[np.float64]:
     """Return the calibration errors that the same probabilities would show if they were perfect.
 
@@ -164,7 +211,7 @@ def simulate_calibration_error(
 
     Parameters
     ----------
-    proba : ndarray of shape (n_samples, n_classes)
+    proba : array-like of shape (n_samples, n_classes)
         Probability of every class.
     n_bins : int, default=10
         Number of bins.
@@ -186,9 +233,26 @@ def simulate_calibration_error(
     >>> float(simulate_calibration_error(proba, n_bins=1).mean().round(2))
     0.03
     """
+    _check_n_bins(n_bins)
     random = np.random.default_rng(random_state)
-    confidence = proba.max(1)
-    wrong = random.random((n_draws, len(proba))) > confidence
-    # Which wrong class it was does not matter: the second column stands for all of them.
-    right_or_wrong = np.column_stack([confidence, np.zeros(len(proba))])
-    return np.array([expected_calibration_error(right_or_wrong, y.astype(np.int64), n_bins) for y in wrong])
+    confidence = check_probabilities(proba).max(1)
+    draws = random.random((n_draws, len(confidence))) <= confidence
+    return np.array([_calibration_error(_bins(confidence, right, n_bins)) for right in draws])
+
+
+def _bins(confidence: NDArray[np.float64], right: NDArray[np.bool_], n_bins: int) -> ReliabilityBins:
+    bins = np.array_split(np.argsort(confidence, kind="stable"), min(n_bins, len(confidence)))
+    return ReliabilityBins(
+        np.array([confidence[members].mean() for members in bins]),
+        np.array([right[members].mean() for members in bins]),
+        np.array([len(members) for members in bins]),
+    )
+
+
+def _calibration_error(bins: ReliabilityBins) -> float:
+    return float(np.average(np.abs(bins.confidence - bins.accuracy), weights=bins.n_samples))
+
+
+def _check_n_bins(n_bins: Any) -> None:
+    if not is_int(n_bins) or n_bins < 1:
+        raise ValueError(f"n_bins={n_bins!r} was expected to be an integer of at least 1.")

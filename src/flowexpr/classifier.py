@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
@@ -33,6 +33,7 @@ from flowexpr.inputs import (
 from flowexpr.parameters import check_parameters, resolve_device
 from flowexpr.person import neutral_latents
 from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
+from flowexpr.training.objective import UNLABELLED
 
 __all__ = ["FlowExpressionClassifier"]
 
@@ -112,8 +113,9 @@ class FlowExpressionClassifier(
         Average decisions over an image and its mirror image. Vectors have none.
     calibrate : {"temperature"}, default=None
         Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees, and that it
-        does not see afterwards either: the model is not fitted again on all rows. Images without `groups` bring a
-        warning, since rows held out at random show people whom training knows.
+        does not see afterwards either: the model is not fitted again on all rows. With `patience` the same rows choose
+        the epoch. Images without `groups` bring a warning, since rows held out at random show people whom training
+        knows.
     zero_z1 : bool, default=False
         Zero z1 where it enters the networks of h, so that classes differ by an affine map of z1 alone (the
         paper's model for morphs).
@@ -359,6 +361,27 @@ class FlowExpressionClassifier(
         own = neutral_latents(z1, groups, neutral, lambda images: self.encode(images).z1)
         return (z1 - own).astype(np.float32)
 
+    def fit_transform(
+        self, X: ArrayLike, y: ArrayLike | None = None, *, groups: ArrayLike | None = None, neutral: Any = None
+    ) -> NDArray[np.float32]:
+        """Fit, and return `transform` of the same samples.
+
+        Parameters
+        ----------
+        X, y : array-like
+            As in `fit`.
+        groups : array-like of shape (n,), default=None
+            The person of every sample, for `fit` and for `transform`.
+        neutral : array-like of bool of shape (n,), or dict of person to images, default=None
+            As in `transform`.
+
+        Returns
+        -------
+        latents : ndarray of shape (n, d), float32
+            What `transform` returns.
+        """
+        return self.fit(X, y, groups=groups).transform(X, groups=groups, neutral=neutral)
+
     def class_log_likelihood(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return log p(x | y = i) of the samples as given (equation 2), nats.
 
@@ -591,7 +614,7 @@ class FlowExpressionClassifier(
         X : array-like of the shape given to `fit`, or flattened rows
             Training samples, some of every class.
         y : array-like of shape (n,)
-            Their labels.
+            Their labels. Samples of the label `unlabeled` are passed through.
         n_per_class : int, default=None
             Fill every class up to so many samples; None is as many as the most frequent class has.
         temperature : float, default=0.8
@@ -610,21 +633,26 @@ class FlowExpressionClassifier(
         Raises
         ------
         ValueError
-            If a label is unknown, a class has no sample, or another parameter is not what it must be.
+            If a label is unknown, a class has no sample, no class has two, or another parameter is not what it must
+            be.
         """
         rows = self._in_training_range(self._rows(X))
         if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
             raise ValueError(f"a temperature of at least 0 was expected, but came temperature={temperature!r}.")
-        indices = self._class_indices(np.asarray(y), len(rows))
+        given = column_or_1d(y, warn=True)
+        labelled = ~mark_unlabelled(given, self.unlabeled)
+        check_lengths(rows.shape, given)
+        indices = np.full(len(rows), UNLABELLED)
+        indices[labelled] = self._class_indices(given[labelled], int(labelled.sum()))
         new = missing_labels(indices, len(self.classes_), n_per_class)
         if not len(new):
-            return self._shaped(rows), self.classes_[indices]
+            return self._shaped(rows), given
         random = check_random_state(self.random_state if random_state is None else random_state)
         measured = choose_measured(indices, random)
         predictor = self._predictor()
         fitted = LatentGaussians(predictor.latents(rows[measured], indices[measured]).z, indices[measured])
         drawn = predictor.decode(fitted.latents(new, fitted.draw_deviations(len(new), temperature, random)))
-        return self._shaped(np.concatenate([rows, drawn])), self.classes_[np.concatenate([indices, new])]
+        return self._shaped(np.concatenate([rows, drawn])), np.concatenate([given, self.classes_[new]])
 
     def explain(
         self,

@@ -92,7 +92,7 @@ def run_fit(
     estimator.classes_, y = split_labels(labels, estimator.unlabeled)
     estimator.architecture_ = architecture_of(estimator)
     _set_signal(estimator, rows)
-    _set_prior(estimator, y)
+    _set_prior(estimator, y)  # checked before anything is stored or trained
     _resolve(estimator, len(rows))
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
     checkpoint = _checkpoint(estimator, previous, rows, labels, groups, seed)
@@ -102,6 +102,8 @@ def run_fit(
             return
     estimator.seed_ = seed
     training, held_out = hold_out(estimator, rows, y, groups)
+    _set_prior(estimator, y[training.indices])
+    _note_held_out(estimator, held_out, previous)
     estimator.module_ = _initial_module(estimator, previous)
     _train(estimator, training, held_out, checkpoint, X, labels, groups)
     if checkpoint is not None:
@@ -163,8 +165,22 @@ def _previous_fit(estimator: "FlowExpressionClassifier") -> dict[str, Any] | Non
     """Return what a warm start goes on from, or None."""
     if not estimator.warm_start or not hasattr(estimator, "n_steps_"):
         return None
-    names = ("module_", "classes_", "signal_")
-    return {name: getattr(estimator, name) for name in names}
+    names = ("module_", "classes_", "signal_", "_held_out")
+    return {name: getattr(estimator, name, None) for name in names}
+
+
+def _note_held_out(
+    estimator: "FlowExpressionClassifier", held_out: TrainingData | None, previous: dict[str, Any] | None
+) -> None:
+    """Remember which rows are held out; warn where a temperature is fitted on rows that an earlier fit may know."""
+    estimator._held_out = None if held_out is None else fingerprint("held out", held_out.rows[held_out.indices])
+    if previous is not None and estimator.calibrate and estimator._held_out != previous["_held_out"]:
+        warnings.warn(
+            "warm_start=True goes on from a fit that held other rows out, and may have been trained on those on which "
+            f"calibrate={estimator.calibrate!r} fits the temperature now: the probabilities will be too sure of new "
+            "people. Calibrate the first fit too, on the same rows, with an integer random_state.",
+            stacklevel=2,
+        )
 
 
 def _set_signal(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> None:
@@ -442,7 +458,7 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDA
 
 def _objective(estimator: "FlowExpressionClassifier", training: TrainingData) -> Objective:
     dtype, device = next(estimator.module_.parameters()).dtype, torch.device(estimator.device_)
-    weights = class_weights(estimator, training.y)
+    weights = class_weights(estimator, training.y[training.indices])
     class_loss_weight, label_smoothing = resolve_loss(
         estimator.class_loss_weight, estimator.label_smoothing, is_image=isinstance(estimator.signal_, ImageSignal)
     )

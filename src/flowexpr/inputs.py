@@ -300,8 +300,8 @@ def _check_kinds(labels: NDArray[Any], unlabeled: Any) -> None:
         kinds = sorted({"str" if isinstance(label, str) else type(label).__name__ for label in labels.tolist()})
         if "NoneType" in kinds or ("str" in kinds and len(kinds) > 1):
             raise ValueError(
-                f"labels of one kind were expected, but y holds {', '.join(kinds)}. Where a label is missing, write a "
-                'value that no class has, and name it: unlabeled="none", say.'
+                f"labels of one kind were expected, but y holds {', '.join(kinds)}. Where a label is missing, leave "
+                'the row out; for a flow, write a value that no class has, and name it: unlabeled="none", say.'
             )
     is_text = labels.dtype.kind in "US"
     if unlabeled is not None and not isinstance(unlabeled, str) and is_text and str(unlabeled) in labels.tolist():

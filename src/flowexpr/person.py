@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flowexpr.inputs import check_groups
+
 __all__ = ["neutral_latents"]
 
 
@@ -39,9 +41,10 @@ def neutral_latents(
             f"neutral needs groups with the person of each of the {len(z1)} samples, but groups "
             f"{'is None' if groups is None else f'has shape {people.shape}'}. Pass the subjects as groups."
         )
+    check_groups(people.shape, people)
     known, person = np.unique(people, return_inverse=True)
     if isinstance(neutral, Mapping):
-        _check_everybody(known, [name in neutral for name in known.tolist()])
+        _check_everybody(known, [_holds_images(neutral.get(name)) for name in known.tolist()], neutral)
         means = [encode(neutral[name]).mean(0).ravel() for name in known.tolist()]
         return np.stack(means)[person]
     marked = np.asarray(neutral)
@@ -54,10 +57,15 @@ def neutral_latents(
     return np.stack([z1[marked & (people == name)].mean(0) for name in known])[person]
 
 
-def _check_everybody(known: NDArray[Any], found: list[bool]) -> None:
+def _holds_images(images: Any) -> bool:
+    return images is not None and len(images) > 0
+
+
+def _check_everybody(known: NDArray[Any], found: list[bool], given: Mapping[Any, Any] | None = None) -> None:
     missing = known[~np.array(found, dtype=bool)].tolist()
     if missing:
+        named = "" if given is None else f" (neutral names {', '.join(map(repr, list(given)[:5]))})"
         raise ValueError(
             f"a neutral image of everybody was expected, but {len(missing)} of {len(known)} have none: "
-            f"{', '.join(map(str, missing[:5]))}. Leave these people out, or pass neutral images of them."
+            f"{', '.join(map(repr, missing[:5]))}{named}. Leave these people out, or pass neutral images of them."
         )

@@ -73,18 +73,23 @@ def missing_labels(y: NDArray[np.int64], n_classes: int, n_per_class: int | None
     Raises
     ------
     ValueError
-        If `n_per_class` is no positive integer, or a class has no sample to start from.
+        If `n_per_class` is no positive integer, a class has no sample to start from, or no class has two.
     """
     if n_per_class is not None and not (is_int(n_per_class) and n_per_class >= 1):
         raise ValueError(
             f"n_per_class was expected to be an integer of at least 1, but is {n_per_class!r}. Pass None for as many "
             "as the largest class has."
         )
-    counts = np.bincount(y, minlength=n_classes)
+    counts = np.bincount(y[y >= 0], minlength=n_classes)
     if not counts.all():
         raise ValueError(
             f"samples of every class were expected, but counts are {counts.tolist()} in the order of classes_. "
             "Pass some of each: new ones are drawn around their latents."
+        )
+    if counts.max() == 1:
+        raise ValueError(
+            "two samples of some class at least were expected, but X holds one of each: nothing tells how samples of a "
+            "class differ, and what is generated would be copies. Pass more samples."
         )
     wanted = counts.max() if n_per_class is None else n_per_class
     return np.repeat(np.arange(n_classes), np.maximum(wanted - counts, 0))

@@ -129,6 +129,34 @@ def test_wrong_parameters_and_images_are_errors(fitted):
         CNNExpressionClassifier().predict(X)
 
 
+def test_a_refused_fit_leaves_an_earlier_one(bright_or_dark):
+    X, y, _ = bright_or_dark
+    cnn = CNNExpressionClassifier(**TINY).fit(X, y)
+    with pytest.raises(ValueError, match="hidden_channels=0"):
+        cnn.set_params(hidden_channels=0).fit(X, y)
+    cnn.predict(X[:1])
+
+
+def test_batches_of_one_image_are_refused(bright_or_dark):
+    X, y, _ = bright_or_dark
+    with pytest.raises(ValueError, match="batch_size=2 leaves batches of one image of 3"):
+        CNNExpressionClassifier(**TINY | {"batch_size": 2}).fit(X[:3], y[:3])
+
+
+def test_names_of_features_are_those_of_the_fitted_network(bright_or_dark):
+    X, y, _ = bright_or_dark
+    with pytest.raises(NotFittedError):
+        CNNExpressionClassifier().get_feature_names_out()
+    cnn = CNNExpressionClassifier(**TINY).fit(X, y).set_params(n_features=99)
+    assert len(cnn.get_feature_names_out()) == cnn.transform(X[:1]).shape[1] == 6
+
+
+def test_missing_labels_are_told_without_a_parameter_that_is_not_there(bright_or_dark):
+    X, y, _ = bright_or_dark
+    with pytest.raises(ValueError, match="Where a label is missing, leave the row out"):
+        CNNExpressionClassifier(**TINY).fit(X, np.where(np.arange(len(y)) % 2, y, None))
+
+
 @pytest.mark.parametrize("is_fitted", [False, True])
 def test_failed_fit_leaves_it_unfitted(is_fitted, bright_or_dark, monkeypatch):
     X, y, _ = bright_or_dark

@@ -15,6 +15,7 @@ from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.fitting import class_weights, hold_out, plan_of
 from flowexpr.inputs import as_rows, check_pixels, find_input_range, read_fit_input, split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device
+from flowexpr.persistence import copy_to_cpu
 from flowexpr.signals import ImageSignal
 from flowexpr.training.loop import Trainer
 from flowexpr.training.objective import ClassObjective
@@ -70,7 +71,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     mirror_average : bool, default=True
         Average the logits over an image and its mirror image.
     calibrate : {"temperature"}, default=None
-        Fit `temperature_` on held-out rows that training never sees; `fit` warns without `groups`.
+        Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees, also
+        afterwards: the network is not trained again on all rows. `fit` warns without `groups`.
     verbose : int, default=0
         1 shows a progress bar, 2 a line an epoch too.
     random_state : int, RandomState instance or None, default=None
@@ -88,6 +90,16 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         What black and white are in X.
     temperature_ : float
         Divides the logits; 1 unless calibrated.
+    validation_ : {"none", "by group", "random"}
+        How rows were held out.
+    batch_size_ : int
+        Rows of a batch.
+    device_ : str
+        Where the network was trained.
+    n_steps_ : int
+        Optimiser steps done.
+    n_parameters_ : int
+        Number of trained numbers.
     history_ : list of dict
         A row an epoch: class loss, accuracy, and val_* of both where a validation set was held out.
     module_ : torch.nn.Module
@@ -173,10 +185,9 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         ------
         ValueError
             If X, y, groups or a parameter is not what it must be; before any training.
+        TrainingDivergedError
+            If ten training steps in a row, or all, have no finite loss or gradient.
         """
-        # Not fitted until training is done, whatever an earlier fit left.
-        if hasattr(self, "n_steps_"):
-            del self.n_steps_
         check_parameters(self.get_params(deep=False))
         if isinstance(self.label_smoothing, str):
             raise ValueError(f"label_smoothing={self.label_smoothing!r} is not allowed. Pass a number in [0, 1).")
@@ -187,6 +198,9 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 "image_shape."
             )
         rows = given.rows
+        # Not fitted until training is done, whatever an earlier fit left.
+        if hasattr(self, "n_steps_"):
+            del self.n_steps_
         self.image_shape_ = given.image_shape
         self.classes_, indices = split_labels(given.labels, None)
         self.input_range_ = find_input_range(rows, N_BITS)
@@ -201,11 +215,17 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def _train(self, rows: NDArray[Any], y: NDArray[np.int64], groups: NDArray[Any] | None) -> None:
         self.temperature_ = 1.0
         training, held_out = hold_out(self, rows, y, groups)
+        n_training = len(training.indices)
+        if n_training // training.n_batches(self.batch_size_) < 2:
+            raise ValueError(
+                f"batch_size={self.batch_size} leaves batches of one image of {n_training}, of which batch "
+                "normalisation knows no variance. Pass a larger batch_size, or 'auto'."
+            )
         with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator when they are made
             network = ResidualNetwork(self.image_shape_[2], len(self.classes_), self.hidden_channels, self.n_features)
         draw_weights(network, torch.Generator().manual_seed(self.seed_))
         self.module_ = network.to(self.device_, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        weight = torch.tensor(class_weights(self, y), dtype=torch.float32, device=self.device_)
+        weight = torch.tensor(class_weights(self, y[training.indices]), dtype=torch.float32, device=self.device_)
         objective = ClassObjective(label_smoothing=float(self.label_smoothing), class_weight=weight)
         trainer = Trainer(self.module_, objective, training, held_out, plan_of(self, training))
         try:
@@ -242,6 +262,13 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             batches = [self.module_.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickling, the network on the CPU."""
+        state = dict(super().__getstate__())
+        if "module_" in state:
+            state["module_"] = copy_to_cpu(state["module_"])
+        return state
+
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether training is done, or was interrupted by Ctrl-C; not whether it has begun."""
         return hasattr(self, "n_steps_")
@@ -253,7 +280,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_features
+        return int(self.module_.features.out_features)
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
         return self._mean_logits(self._rows(X)) / self.temperature_
@@ -265,8 +292,9 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return rows
 
     def _batches(self, rows: NDArray[Any]) -> Any:
+        device = next(self.module_.parameters()).device
         for start in range(0, len(rows), PREDICTED_AT_ONCE):
-            yield self.signal_.to_model(rows[start : start + PREDICTED_AT_ONCE]).to(self.device_)
+            yield self.signal_.to_model(rows[start : start + PREDICTED_AT_ONCE]).to(device)
 
     @torch.inference_mode()
     def _mean_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from flowexpr.calibration import expected_calibration_error, reliability_bins
 from flowexpr.display.axes import COLOURS, clean, panels
@@ -28,9 +28,9 @@ class ReliabilityDisplay:
 
     Parameters
     ----------
-    y_index : ndarray of shape (n_samples,)
+    y_index : array-like of shape (n_samples,)
         Column of the true class of every sample.
-    y_proba : ndarray of shape (n_samples, n_classes)
+    y_proba : array-like of shape (n_samples, n_classes)
         Probability of every class.
     n_bins : int, default=10
         Number of bins, each with as many samples as the others.
@@ -65,7 +65,7 @@ class ReliabilityDisplay:
     0.0
     """
 
-    def __init__(self, y_index: np.ndarray, y_proba: np.ndarray, *, n_bins: int = 10, name: str | None = None):
+    def __init__(self, y_index: ArrayLike, y_proba: ArrayLike, *, n_bins: int = 10, name: str | None = None):
         self.y_index = y_index
         self.y_proba = y_proba
         self.n_bins = n_bins
@@ -156,11 +156,12 @@ class ReliabilityDisplay:
         Raises
         ------
         ValueError
-            If lengths differ, or labels and columns do not match.
+            If lengths differ, labels and columns do not match, rows are no probabilities, or `n_bins` is no positive
+            integer.
         ImportError
             If matplotlib is not installed.
         """
-        labels, proba = np.asarray(y_true), np.asarray(y_proba, dtype=np.float64)
+        labels, proba = column_or_1d(y_true, warn=True), np.asarray(y_proba, dtype=np.float64)
         check_consistent_length(labels, proba)
         known = np.unique(labels) if classes is None else np.asarray(classes)
         if proba.ndim != 2 or proba.shape[1] != len(known):
@@ -191,9 +192,12 @@ class ReliabilityDisplay:
 
         Raises
         ------
+        ValueError
+            If rows are no probabilities, `y_index` holds no column for each, or `n_bins` is no positive integer.
         ImportError
             If matplotlib is not installed.
         """
+        proba = np.asarray(self.y_proba, dtype=np.float64)
         self.bins_ = reliability_bins(self.y_proba, self.y_index, self.n_bins)
         self.calibration_error_ = expected_calibration_error(self.y_proba, self.y_index, self.n_bins)
         self.ax_ = panels("ReliabilityDisplay.plot", ax, (2, 1), (5.2, 6.4), height_ratios=[3, 1])
@@ -201,12 +205,12 @@ class ReliabilityDisplay:
         diagram, histogram = self.ax_
         n_drawn = len(diagram.containers)
         colour = COLOURS[n_drawn % len(COLOURS)]
-        lowest = 1 / self.y_proba.shape[1]  # no confidence lies below: the largest of n_classes probabilities
+        lowest = 1 / proba.shape[1]  # no confidence lies below: the largest of n_classes probabilities
         if not n_drawn:
             diagram.plot([lowest, 1], [lowest, 1], "--", color="0.5", label="confidence = accuracy")
         self._draw_bins(diagram, colour)
         edges = np.linspace(lowest, 1, 21).tolist()
-        histogram.hist(self.y_proba.max(1), bins=edges, color=colour, alpha=0.5, edgecolor=colour)
+        histogram.hist(proba.max(1), bins=edges, color=colour, alpha=0.5, edgecolor=colour)
         for panel in self.ax_:
             clean(panel)
             panel.set_xlim(lowest, 1.01)
