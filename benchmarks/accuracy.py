@@ -5,10 +5,10 @@
 A data set is FOLDER or FOLDER:LAYOUT, as in setting.py; protocols for which nothing tells the subjects or clips are
 left out. The random folds are ten, the paper's; those by clip and by subject are five. Intervals are of the mean over
 subjects, not over images. With several seeds a subject's accuracy is the mean over them. "Balanced" is the mean of the
-recalls of all classes tested, which are over all test images, as the calibration error (ECE) is; log loss is the mean of
-the folds'. GiB are the peak of a process that does the first of the
-ten random folds and nothing else, of flow and CNN 20 steps of it, since no later step needs more. Every fit stands in
-DIR as soon as it is done, and the same command goes on from there.
+recalls of all classes tested, which are over all test images, as the calibration error (ECE) is; log loss is the mean
+of the folds'. GiB are the peak of a process that does the first of the ten random folds and nothing else, of flow and
+CNN 20 steps of it, since no later step needs more. Every fit stands in DIR as soon as it is done, and the same command
+goes on from there.
 """
 
 import argparse
