@@ -112,12 +112,17 @@ def main() -> None:
     """Evaluate, and write the tables."""
     parser = setting.parser(__doc__)
     setting.add_fit_options(parser)
+    names = list(estimators(0, None))
+    parser.add_argument("--estimators", nargs="+", default=names, choices=names, help="the flow has to be among them")
     parser.add_argument("--steps", type=int, help="optimiser steps of every fit, at most")
     options = parser.parse_args()
+    if "flow" not in options.estimators:
+        parser.error("--estimators has to hold flow, whose typicality is measured.")
     sets = setting.read_or_draw(options, n_clips=2, n_frames=2)
     parts = []
     for name, faces in sets.items():
-        result = setting.evaluate_by_subject(estimators(options.seed, options.steps), faces, options)
+        chosen = {name: estimators(options.seed, options.steps)[name] for name in options.estimators}
+        result = setting.evaluate_by_subject(chosen, faces, options)
         parts += [f"**{name}** ({len(faces.images)} images)", probability_table(result)]
         parts += ["AUROC of typicality, faces of unseen people against:", typicality_table(result, faces.images)]
     reporting.write("probabilities", "\n\n".join(parts))
