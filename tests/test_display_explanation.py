@@ -43,7 +43,8 @@ def test_what_was_not_made_is_left_out(fitted_images, colour_images):
 def test_figure_without_any_neighbour_is_written(fitted_images, colour_images, tmp_path):
     X, y = colour_images
     reference = (X, y, np.zeros(len(X), dtype=int))
-    (explained,) = fitted_images.explain(X[:1], reference=reference, exclude=0, counterfactual=False)
+    with pytest.warns(UserWarning, match="2 lists of neighbours are empty"):
+        (explained,) = fitted_images.explain(X[:1], reference=reference, exclude=0, counterfactual=False)
     assert not any(explained.neighbours.values())
     display = draw(explained)
     assert list(display.axes_) == ["face", "map", "regions", "classes"]
@@ -118,3 +119,22 @@ def test_landmarks_and_confidence_are_passed_on(fitted_images, colour_images):
     (same,) = fitted_images.explain(x[np.newaxis], landmarks=points[np.newaxis], confidence=0.55)
     assert one.regions == pytest.approx(same.regions)
     np.testing.assert_array_equal(one.counterfactual.image, same.counterfactual.image)
+
+
+def test_a_list_of_explanations_is_refused(explained):
+    with pytest.raises(TypeError, match=r"one Explanation was expected, but came list\. Pass one of those"):
+        ExplanationDisplay([explained]).plot()
+
+
+def test_the_strip_tells_of_the_class_predicted_and_of_the_one_looked_for(fitted_images, colour_images):
+    X = colour_images[0][:1]
+    said = fitted_images.predict(X)[0]
+    against, label = (other for other in fitted_images.classes_ if other != said)
+    (one,) = fitted_images.explain(X, against, label=label, pixel_map=False)
+    under = [name.get_text() for name in draw(one).axes_["counterfactual"].get_xticklabels()]
+    assert all(str(said) in text and str(one.counterfactual.label) in text for text in under)
+
+
+def test_the_scale_of_the_map_is_told(explained):
+    (told,) = [text.get_text() for text in draw(explained).axes_["map"].texts]
+    assert told == f"full colour: {np.quantile(np.abs(explained.pixel_map), 0.99):.2g} nats a pixel"

@@ -59,7 +59,7 @@ def test_an_expression_is_asked_about_and_the_start_named(model, folder, tmp_pat
     assert main(["explain", str(model), image, *asked, "-o", str(output)]) == 0
     text = output.read_text("utf-8")
     assert "fear rather than joy" in text
-    assert "the map starts from a neutral version of this face" in text
+    assert "the map starts from this face moved to joy" in text
 
 
 def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, tmp_path):
@@ -67,9 +67,23 @@ def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, t
     arguments = ["explain", str(model), str(image), "--reference", str(folder), "-o", str(output)]
     assert main(arguments) == 0
     assert output.read_text("utf-8").count("distance ") == 6
-    assert main([*arguments, "--subject", "png"]) == 0  # all of one person
+    with pytest.warns(UserWarning, match="neighbours are empty"):
+        assert main([*arguments, "--subject", "png"]) == 0  # all of one person
     assert "distance " not in output.read_text("utf-8")
     assert main([*arguments, "--subject", "S01"]) == 2
+    stranger = shutil.copy(image, tmp_path / "new.jpeg")
+    shown = ["explain", str(model), str(stranger), "--reference", str(folder), "-o", str(output)]
+    assert main([*shown, "--subject", r"^\w+/(\d+)\.png"]) == 0  # below the folder; the stranger is nobody of it
+    assert output.read_text("utf-8").count("distance ") == 6
+
+
+def test_what_leads_nowhere_is_told(model, folder, tmp_path, capsys):
+    output = str(tmp_path / "why.html")
+    assert main(["explain", str(model), str(folder / "anger"), "-o", output]) == 2
+    assert "is a folder, but an image was expected. Pass its images" in capsys.readouterr().err
+    image = str(folder / "anger" / "00.png")
+    assert main(["explain", str(model), image, "--subject", "x", "-o", output]) == 2
+    assert "no --reference was given" in capsys.readouterr().err
 
 
 def test_reference_faces_of_unknown_expressions_are_left_out(model, folder, tmp_path, capsys):

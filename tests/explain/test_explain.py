@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.datasets import make_faces
@@ -101,8 +102,11 @@ def test_where_no_step_leads_to_an_image_the_face_itself_stands_for_it(model, fa
     np.testing.assert_array_equal(found.image, found.strip[0])
 
 
-@pytest.mark.parametrize(("rest", "named"), [("neutral", None), ("calm", "calm")])
-def test_map_starts_from_the_neutral_class_where_there_is_one(faces, rest, named):
+@pytest.mark.parametrize(
+    ("rest", "named", "start"),
+    [("neutral", None, "a neutral version of this face"), ("calm", "calm", "this face moved to calm")],
+)
+def test_map_starts_from_the_neutral_class_where_there_is_one(faces, rest, named, start):
     names = np.array([rest, "happiness", "surprise"])[faces.target]
     clf = FlowExpressionClassifier(**SMALL, max_steps=20, augment=False, random_state=0).fit(faces.images, names)
     means = [level.astype(np.float64) for level in clf.class_latents_]
@@ -112,7 +116,7 @@ def test_map_starts_from_the_neutral_class_where_there_is_one(faces, rest, named
     for one in explained:
         is_average = "moved to the average of all classes" in one.text
         assert is_average == (one.label == rest)
-        assert is_average != ("than a neutral version of this face" in one.text)
+        assert is_average != (f"than {start}" in one.text)
         a = list(clf.classes_).index(one.label)
         latents = clf.encode(one.image[None])
         for i, mean in enumerate(means):
@@ -136,6 +140,28 @@ def test_neighbours_leave_out_who_is_excluded(model, faces):
         assert near
         assert all(each.id != subject[0] for each in near)
         assert [each.distance for each in near] == sorted(each.distance for each in near)
+
+
+def test_the_start_does_not_depend_on_what_is_asked(model, faces):
+    X = faces.images[:1]
+    plain = model.explain(X, counterfactual=False)[0]
+    other = next(label for label in model.classes_ if label not in (plain.label, plain.against))
+    asked = model.explain(X, label=other, counterfactual=False)[0]
+    np.testing.assert_array_equal(asked.baseline, plain.baseline)
+
+
+def test_rows_of_pixels_may_be_neutral_faces_and_errors_name_what_is_wrong(model, faces):
+    X, at_rest = faces.images[:2], faces.images[2:4]
+    as_images = model.explain(X, neutral=at_rest, counterfactual=False)
+    as_rows = model.explain(X.reshape(2, -1), neutral=at_rest.reshape(2, -1), counterfactual=False)
+    for one, same in zip(as_images, as_rows, strict=True):
+        np.testing.assert_allclose(one.pixel_map, same.pixel_map, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="neutral: "):
+        model.explain(X, neutral=at_rest[:, :8, :8])
+    with pytest.raises(ValueError, match="reference: "):
+        model.explain(X, reference=(at_rest[:, :8, :8], model.classes_[:2]))
+    with pytest.raises(NotFittedError):
+        encode_reference(FlowExpressionClassifier(), X, model.classes_[:2])
 
 
 def test_vectors_are_explained_by_feature():

@@ -1,8 +1,10 @@
 """The sentence: what it names, of what its shares are, and what it leaves out."""
 
+import numpy as np
 import pytest
 
-from flowexpr.explain.text import describe
+from flowexpr.explain.counterfactual import Counterfactual
+from flowexpr.explain.text import describe, describe_way
 
 REGIONS = {"mouth": 0.3, "chin": 0.1, "elsewhere": -0.5}
 
@@ -31,7 +33,7 @@ def test_evidence_for_the_other_class_is_told_of_that_class():
 
 
 def test_both_figures_of_a_calibrated_model_are_told():
-    assert "(99.99 %, calibrated 93 %)" in say(probability=0.99999, calibrated=0.93)
+    assert "(99.99 %, calibrated 93 %)" in say(probability=0.99992, calibrated=0.93)
 
 
 def test_of_many_features_the_largest_are_named():
@@ -43,3 +45,29 @@ def test_of_many_features_the_largest_are_named():
 
 def test_what_the_model_says_instead_is_told():
     assert say(taken_for="joy").endswith("; the model takes this face for joy.")
+
+
+@pytest.mark.parametrize(
+    ("probability", "told"), [(1.0, "over 99.99 %"), (1 - 1e-9, "over 99.99 %"), (0.004, "under 1 %")]
+)
+def test_a_probability_is_never_told_as_certain(probability, told):
+    assert f"({told}, not calibrated)" in say(probability=probability, calibrated=None)
+
+
+def test_no_shares_of_rounding_are_told():
+    text = say(regions={"mouth": 0.02, "eyes": 0.01}, baseline_evidence=0.0)
+    assert "of what speaks for it" not in text
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "reached", "told"),
+    [
+        ([0.05, 0.95], True, "the nearest face taken for fear"),
+        ([0.104, 0.896], False, "the nearest face taken for fear (only 89.6 %, less than asked for)"),
+        ([0.6, 0.4], False, "no face taken for fear was found; the surest that was tried, taken for anger"),
+    ],
+)
+def test_a_counterfactual_is_called_what_it_is(probabilities, reached, told):
+    image = np.zeros((2, 2))
+    way = Counterfactual("fear", image, np.array(probabilities), reached, image[None], np.array([probabilities]))
+    assert describe_way(way, np.array(["anger", "fear"])) == told

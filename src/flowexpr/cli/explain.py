@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
         "--subject",
         metavar="REGEX",
         help="whose face it is, from the file name (first group, or the whole match): faces of the same person are not "
-        "shown of the reference; without it only the file itself is not",
+        "shown of the reference. Without it the folder's manifest tells, or else only the file itself is not shown",
     )
     parser.add_argument("--crop", choices=["face", "none"], help="default as in training; none: cropped faces already")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto; default auto")
@@ -83,8 +83,10 @@ def _run(options: argparse.Namespace) -> int:
         prepare = replace(prepare, crop=None if options.crop == "none" else "face")
     reference = exclude = None
     if options.reference is not None:
-        reference = _reference(options.reference, prepare, model, options.subject)
-        exclude = _whose(options.images, options.subject)
+        reference, whose = _reference(options.reference, prepare, model, options.subject)
+        exclude = [whose(path) for path in options.images]
+    elif options.subject is not None:
+        raise ValueError("--subject says whom of the reference not to show, but no --reference was given.")
     explanations = model.explain(
         np.stack([_read(prepare, path) for path in options.images]),
         _label(model, "--against", options.against),
@@ -112,6 +114,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _read(prepare: FacePreparation, path: str) -> NDArray[np.uint8]:
     """Read one image; an error names it."""
+    if Path(path).is_dir():
+        raise ValueError(
+            f"{path} is a folder, but an image was expected. Pass its images: {path.rstrip('/')}/*.png, say."
+        )
     try:
         return prepare.read(path)
     except UnreadableImageError as error:
@@ -147,27 +153,37 @@ def _written(model: FlowExpressionClassifier) -> dict[str, Any]:
 
 def _reference(
     folder: str, prepare: FacePreparation, model: FlowExpressionClassifier, subject: str | None
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Read labelled faces of the model's classes, prepared as the image is; their ids are as `_whose` gives them."""
-    faces = load_faces(folder, image_size=prepare.image_size, grey=prepare.grey, crop=prepare.crop)
+) -> tuple[tuple[NDArray[Any], NDArray[Any], NDArray[Any]], Callable[[str], str]]:
+    """Read labelled faces of the model's classes, prepared as the image is, with whose they are.
+
+    Return them, and what tells whose any file is: its subject by its name or the folder's manifest, or the file itself.
+    """
+    faces = load_faces(folder, subject=subject, image_size=prepare.image_size, grey=prepare.grey, crop=prepare.crop)
     written = _written(model)
-    known = np.array([name in written for name in faces.target_names])
-    if not known.any():
+    is_known = np.array([name in written for name in faces.target_names])
+    if not is_known.any():
         raise ValueError(
             f"--reference {folder} was expected to hold faces of {', '.join(written)}, but holds "
             f"{', '.join(faces.target_names)}."
         )
-    if not known.all():
-        others = ", ".join(faces.target_names[~known])
+    if not is_known.all():
+        others = ", ".join(faces.target_names[~is_known])
         print(f"--reference {folder}: left out what the model does not know: {others}", file=sys.stderr)
-    kept = known[faces.target]
+    kept = is_known[faces.target]
     labels = np.array([written.get(name) for name in faces.target_names[faces.target[kept]]])
-    return faces.images[kept], labels, np.array(_whose(faces.paths[kept], subject))
+    files = [Path(path).resolve() for path in faces.paths]
+    people = files if faces.subject is None else faces.subject
+    known = dict(zip(files, map(str, people), strict=True))
 
+    def whose(path: str) -> str:
+        file = Path(path).resolve()
+        if file in known or subject is None:
+            return known.get(file, str(file))
+        try:
+            (entry,) = describe_files([file], Path.cwd(), {"subject": subject}, None)
+        except ValueError:  # a name that the pattern does not fit is nobody of the reference
+            return str(file)
+        return str(entry.subject)
 
-def _whose(paths: Sequence[str], subject: str | None) -> list[str]:
-    """Return the person that each file's name tells of, or else the file."""
-    files = [Path(path).resolve() for path in paths]
-    if subject is None:
-        return [str(file) for file in files]
-    return [str(entry.subject) for entry in describe_files(files, Path.cwd(), {"subject": subject}, None)]
+    whose_reference = np.array([known[file] for file, is_kept in zip(files, kept, strict=True) if is_kept])
+    return (faces.images[kept], labels, whose_reference), whose

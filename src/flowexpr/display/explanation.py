@@ -11,16 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from flowexpr.display.axes import COLOURS, clean, panels
 from flowexpr.display.faces import as_rgb, draw_grid
+from flowexpr.explain.text import describe_way
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from flowexpr.explain import Explanation
 
-__all__ = ["ExplanationDisplay", "as_colours", "evidence_picture"]
+__all__ = ["ExplanationDisplay", "as_colours", "evidence_picture", "full_colour", "strip_captions"]
 
 AGAINST, FOR = COLOURS[0], COLOURS[1]
-"""Blue speaks against the predicted class, red for it: in the map, and in all bars."""
+"""Blue speaks against the explained class, orange for it: in the map, and in all bars."""
 OTHER = "0.75"
 
 MOST_BARS = 12
@@ -39,7 +40,7 @@ class ExplanationDisplay:
 
     Above, the sample beside the face that its map starts from, the map, the evidence of every region,
     and the probabilities; below, the way to the nearest sample that the model takes for the other class, and the
-    nearest reference samples. What the explanation was made without is left out. Red is evidence for the predicted
+    nearest reference samples. What the explanation was made without is left out. Orange is evidence for the explained
     class, blue for the other.
 
     Parameters
@@ -140,10 +141,17 @@ class ExplanationDisplay:
 
         Raises
         ------
+        TypeError
+            If the explanation is none, but a list of them, say.
         ImportError
             If matplotlib is not installed.
         """
         one, caller = self.explanation, "ExplanationDisplay.plot"
+        if not hasattr(one, "pixel_map"):
+            raise TypeError(
+                f"one Explanation was expected, but came {type(one).__name__}. Pass one of those that explain returns, "
+                "such as explain(X)[0]."
+            )
         is_image = one.image.ndim > 1
         above = {"face": 1.9, "map": 1.0, "regions": 1.2, "classes": 1.2} if is_image else {"features": 1, "classes": 1}
         if one.pixel_map is None:
@@ -180,8 +188,10 @@ class ExplanationDisplay:
     def _draw_map(self, ax: Axes) -> None:
         one = self.explanation
         ax.imshow(evidence_picture(one.image, np.asarray(one.pixel_map)), interpolation="nearest")
-        ax.set_title(f"evidence for {one.label} (red)\nand for {one.against} (blue)", fontsize="medium")
+        ax.set_title(f"evidence for {one.label} (orange)\nand for {one.against} (blue)", fontsize="medium")
         ax.set_axis_off()
+        full = f"full colour: {full_colour(np.asarray(one.pixel_map)):.2g} nats a pixel"
+        ax.text(0.5, -0.03, full, ha="center", va="top", fontsize="small", transform=ax.transAxes)
 
     def _draw_regions(self, ax: Axes) -> None:
         one, regions = self.explanation, dict(self.explanation.regions or {})
@@ -211,11 +221,10 @@ class ExplanationDisplay:
         if one.image.ndim == 1:
             self._draw_changes(ax)
             return
-        a, b = (int(np.flatnonzero(one.classes == label)[0]) for label in (one.label, one.against))
-        under = [f"{one.label} {100 * p[a]:.0f} %\n{one.against} {100 * p[b]:.0f} %" for p in way.strip_probabilities]
+        under = ["\n".join(lines) for lines in strip_captions(one)]
         draw_grid(ax, [as_colours(way.strip)], [""], under)
         ax.tick_params(labeltop=False, labelbottom=True)
-        ax.set_title(f"to the nearest face taken for {way.label}{_shortfall(way)}", fontsize="medium")
+        ax.set_title(f"the way to {describe_way(way, one.classes)}", fontsize="medium")
 
     def _draw_changes(self, ax: Axes) -> None:
         """Draw the largest changes of features on the way to the counterfactual."""
@@ -225,7 +234,7 @@ class ExplanationDisplay:
         largest = np.argsort(-np.abs(change))[:MOST_BARS]
         names = one.feature_names or [f"x{i}" for i in range(len(change))]
         shown = {f"{names[i]}: {one.image[i]:.3g} to {way.image[i]:.3g}": float(change[i]) for i in largest}
-        _bars(ax, shown, [OTHER] * len(shown), "change", f"the nearest sample taken for {way.label}{_shortfall(way)}")
+        _bars(ax, shown, [OTHER] * len(shown), "change", describe_way(way, one.classes, "sample"))
 
     def _draw_neighbours(self, ax: Axes) -> None:
         neighbours = {label: near for label, near in (self.explanation.neighbours or {}).items() if near}
@@ -261,7 +270,7 @@ def evidence_picture(image: NDArray[Any], pixel_map: NDArray[np.floating]) -> ND
     image : ndarray of shape (H, W) or (H, W, C)
         The face.
     pixel_map : ndarray of shape (H, W)
-        Nats. Red is positive and blue negative; the largest 1 % have the full colour.
+        Nats. Orange is positive and blue negative; the largest 1 % have the full colour (`full_colour`).
 
     Returns
     -------
@@ -269,10 +278,27 @@ def evidence_picture(image: NDArray[Any], pixel_map: NDArray[np.floating]) -> ND
         Values in 0..1.
     """
     grey = as_colours(image[np.newaxis])[0].mean(-1, keepdims=True)
-    full = max(float(np.quantile(np.abs(pixel_map), 0.99)), 1e-12)
+    full = full_colour(pixel_map)
     strength = np.clip(np.abs(pixel_map) / full, 0, 1)[..., np.newaxis]
     colour = np.where(pixel_map[..., np.newaxis] > 0, _rgb(FOR), _rgb(AGAINST))
     return (1 - 0.85 * strength) * (0.25 + 0.75 * grey) + 0.85 * strength * colour
+
+
+def full_colour(pixel_map: NDArray[np.floating]) -> float:
+    """Return the nats a pixel from which on `evidence_picture` has the full colour: the 99th percentile of the map."""
+    return max(float(np.quantile(np.abs(pixel_map), 0.99)), 1e-12)
+
+
+def strip_captions(explanation: Explanation) -> list[tuple[str, str]]:
+    """Return, for every face of the strip, the probabilities of the class predicted and of the one looked for."""
+    one, way = explanation, explanation.counterfactual
+    assert way is not None
+    digits = 0 if way.reached else 1
+    said, wanted = (int(np.flatnonzero(one.classes == label)[0]) for label in (one.predicted, way.label))
+    return [
+        (f"{one.predicted} {100 * p[said]:.{digits}f} %", f"{way.label} {100 * p[wanted]:.{digits}f} %")
+        for p in way.strip_probabilities
+    ]
 
 
 def _rgb(colour: str) -> NDArray[np.float64]:
@@ -300,10 +326,6 @@ def as_colours(images: NDArray[Any]) -> NDArray[np.float64]:
 def _stacked(images: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
     """Return images in colours, each from its own type: the sample may be uint8 where the model's images are floats."""
     return np.concatenate([as_colours(image[np.newaxis]) for image in images])
-
-
-def _shortfall(way: Any) -> str:
-    return "" if way.reached else " (not as sure as asked for)"
 
 
 def _bars(ax: Axes, values: dict[Any, float], colours: list[str], unit: str, title: str) -> None:

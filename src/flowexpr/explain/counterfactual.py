@@ -72,7 +72,7 @@ class Counterfactual:
     Parameters
     ----------
     label : label
-        The class it is taken for.
+        The class that was looked for, and that it is taken for where `reached`.
     image : ndarray
         In the shape of the training samples.
     probabilities : ndarray of shape (n_classes,)

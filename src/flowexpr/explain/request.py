@@ -1,5 +1,6 @@
 """What may be asked of an explanation, checked: samples, classes, neutral faces, landmarks and reference faces."""
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from flowexpr.explain.evidence import EvidenceModel
 from flowexpr.explain.explanation import Explanation
@@ -57,7 +59,7 @@ def explain(
             raise ValueError("landmarks were given, but the model was fitted on vectors. Pass landmarks=None.")
         frames = frames_of_landmarks(landmarks, n, estimator.image_shape_[:2])
     faces = _reference(estimator, explainer.model, reference)
-    return explainer.explain(
+    explanations = explainer.explain(
         rows,
         label=None if label is None else estimator._class_indices(label, n),
         against=None if against is None else estimator._class_indices(against, n),
@@ -67,6 +69,19 @@ def explain(
         exclude=_excluded(exclude, faces, n),
         typicality=_typicality(estimator, X),
     )
+    if exclude is not None:
+        _warn_of_nobody_left(explanations)
+    return explanations
+
+
+def _warn_of_nobody_left(explanations: list[Explanation]) -> None:
+    empty = [label for one in explanations for label, near in (one.neighbours or {}).items() if not near]
+    if empty:
+        warnings.warn(
+            f"exclude leaves no reference sample of {empty[0]} to be shown, or there is none: {len(empty)} lists of "
+            "neighbours are empty. exclude names whom to leave out, such as the person explained.",
+            stacklevel=3,
+        )
 
 
 def encode_reference(
@@ -90,6 +105,7 @@ def encode_reference(
     reference : ReferenceFaces
         Encoded.
     """
+    check_is_fitted(estimator)
     return _encoded(estimator, EvidenceModel(estimator._predictor()), X, y, ids)
 
 
@@ -100,7 +116,10 @@ def _encoded(
     y: ArrayLike,
     ids: ArrayLike | None = None,
 ) -> ReferenceFaces:
-    rows, y = estimator._rows(X), np.asarray(y)
+    try:
+        rows, y = estimator._rows(X), np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"reference: {error}") from error
     if ids is not None and np.shape(ids) != (len(rows),):
         raise ValueError(
             f"ids were expected to be {len(rows)}, one a reference sample, but have shape {np.shape(ids)}."
@@ -184,7 +203,13 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
     given = np.asarray(neutral)
     if given.ndim == 1 and given.dtype.kind in "OUS":
         raise ValueError("neutral was expected to hold samples, or to be one label for all. Pass faces, or one label.")
-    rows = estimator._rows(given[None] if given.ndim in (1, len(estimator.sample_shape_)) else neutral)
+    is_one = given.ndim == 1 or given.shape in (estimator.sample_shape_, estimator.image_shape_)
+    try:
+        if is_one and given.ndim > 1:
+            given = given.reshape(estimator.sample_shape_)
+        rows = estimator._rows(given[None] if is_one else neutral)
+    except ValueError as error:
+        raise ValueError(f"neutral: {error}") from error
     if len(rows) not in (1, n):
         raise ValueError(f"neutral was expected to hold one sample or {n}, but holds {len(rows)}.")
     return np.broadcast_to(rows, (n, rows.shape[1]))

@@ -67,7 +67,8 @@ class Explainer:
         self.confidence, self.n_neighbours = confidence, n_neighbours
         self.means = [self._to_tensor(mean) for mean in estimator.class_latents_]
         names = [str(label).lower() for label in estimator.classes_.tolist()]
-        self.at_rest = names.index("neutral") if "neutral" in names else None
+        self.neutral_class = names.index("neutral") if "neutral" in names else None
+        self.at_rest = self.neutral_class
         self.feature_names = None if estimator.image_shape_ is not None else _feature_names(estimator)
 
     def explain(
@@ -139,6 +140,7 @@ class _Batch:
     def __init__(self, explainer: Explainer, decided: Decided) -> None:
         self.explainer, self.decided = explainer, decided
         self.z, self.a, self.b = decided.z, decided.a, decided.b
+        self.says = torch.from_numpy(decided.logits.argmax(1)).to(self.a)
 
     def decisions(self, images: NDArray[Any]) -> list[Explanation]:
         """Return what needs the likelihoods alone."""
@@ -206,21 +208,22 @@ class _Batch:
             given = model.encode(torch.cat(list(model.predictor.batches(neutral))))
             return [level.clone() for level in given], [f"the neutral {thing} given"] * len(neutral)
         at_rest = self.explainer.at_rest
-        to_average = torch.ones_like(self.a, dtype=torch.bool) if at_rest is None else self.a == at_rest
+        to_average = torch.ones_like(self.a, dtype=torch.bool) if at_rest is None else self.says == at_rest
         moved = []
         for level, mean in zip(self.z, self.explainer.means, strict=True):
             everywhere = to_average.view(-1, *[1] * (level.ndim - 1))
             goal = torch.where(everywhere, mean.mean(0), mean[0 if at_rest is None else at_rest])
-            moved.append(level + goal - mean[self.a])
+            moved.append(level + goal - mean[self.says])
         average, rest = f"this {thing} moved to the average of all classes", f"a neutral version of this {thing}"
+        if at_rest is not None and at_rest != self.explainer.neutral_class:
+            rest = f"this {thing} moved to {self.explainer.estimator.classes_[at_rest]}"
         return moved, [average if is_average else rest for is_average in to_average.tolist()]
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample taken for the other class; for the first, where the model says the other already."""
         explainer, estimator = self.explainer, self.explainer.estimator
-        says = torch.from_numpy(self.decided.logits.argmax(1)).to(self.a)
-        target = torch.where(self.b == says, self.a, self.b)
-        decided = replace(self.decided, a=says, b=target)
+        target = torch.where(self.b == self.says, self.a, self.b)
+        decided = replace(self.decided, a=self.says, b=target)
         steps = find_counterfactuals(explainer.model, decided, explainer.means[0], explainer.confidence)
         explained = []
         for i, one in enumerate(found):

@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["describe"]
+from numpy.typing import NDArray
+
+from flowexpr.explain.counterfactual import Counterfactual
+
+__all__ = ["describe", "describe_way"]
 
 NEAR_TIE = 0.2
 """Nats below which neither class has much of a lead: odds of less than 1.22 to 1."""
+
+LEAST_DIVIDED = 0.05
+"""Nats that are told by region; shares of less are shares of rounding."""
+
+SUREST = 0.99995
+"""Probabilities above this are not told apart."""
 
 LEAST_SHARE = 0.01
 """Regions with a smaller share of the evidence are not named."""
@@ -75,9 +85,9 @@ def describe(
         label, against, evidence = against, label, -evidence
         regions = None if regions is None else {name: -nats for name, nats in regions.items()}
         baseline_evidence = None if baseline_evidence is None else -baseline_evidence
-    kind = "not calibrated" if calibrated is None else f"calibrated {_percent(calibrated)}"
+    kind = "not calibrated" if calibrated is None else f"calibrated {_probability(calibrated)}"
     lead = f"{evidence:.1f} nats" if evidence >= NEAR_TIE else f"{evidence:.2f} nats, a near tie"
-    text = f"{label} rather than {against} by {lead} ({_percent(probability)}, {kind})"
+    text = f"{label} rather than {against} by {lead} ({_probability(probability)}, {kind})"
     if regions is not None and baseline_evidence is not None:
         gain = evidence - baseline_evidence
         text += f", {abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than {start}{_where(regions)}"
@@ -89,14 +99,23 @@ def describe(
     return text + "."
 
 
+def describe_way(way: Counterfactual, classes: NDArray[Any], thing: str = "face") -> str:
+    """Return what a counterfactual is, as the title of its strip: also where it is not what was looked for."""
+    taken_for = classes[way.probabilities.argmax()]
+    if taken_for != way.label:
+        return f"no {thing} taken for {way.label} was found; the surest that was tried, taken for {taken_for}"
+    short = "" if way.reached else f" (only {100 * way.probabilities.max():.1f} %, less than asked for)"
+    return f"the nearest {thing} taken for {way.label}{short}"
+
+
 def _where(regions: Mapping[Any, float]) -> str:
     """Return the shares of what speaks for it, and the nats against."""
     positive = _largest({name: nats for name, nats in regions.items() if nats > 0})
     total = sum(positive.values())
     for_it = [f"{name} {_percent(nats / total)}" for name, nats in positive.items() if nats > LEAST_SHARE * total]
     negative = _largest({name: -nats for name, nats in regions.items() if nats < 0})
-    against = [f"{name} {nats:.1f} nats" for name, nats in negative.items() if nats >= 0.05]
-    text = f"; of what speaks for it: {', '.join(for_it)}" if for_it else ""
+    against = [f"{name} {nats:.1f} nats" for name, nats in negative.items() if nats >= LEAST_DIVIDED]
+    text = f"; of what speaks for it: {', '.join(for_it)}" if total >= LEAST_DIVIDED else ""
     return text + (f"; against it: {', '.join(against)}" if against else "")
 
 
@@ -106,6 +125,12 @@ def _largest(nats: dict[Any, float]) -> dict[Any, float]:
     if len(ranked) <= MOST_NAMED + MOST_OTHERS:
         return dict(ranked)
     return dict(ranked[:MOST_NAMED]) | {"others": sum(more for _, more in ranked[MOST_NAMED:])}
+
+
+def _probability(share: float) -> str:
+    if share > SUREST:
+        return "over 99.99 %"
+    return "under 1 %" if share < 0.005 else _percent(share)
 
 
 def _percent(share: float) -> str:

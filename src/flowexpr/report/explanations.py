@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from flowexpr import __version__
-from flowexpr.display.explanation import as_colours, evidence_picture
+from flowexpr.display.explanation import as_colours, evidence_picture, full_colour, strip_captions
 from flowexpr.explain import Explanation
+from flowexpr.explain.text import describe_way
 from flowexpr.report.faces import picture
 from flowexpr.report.material import Material, Section
 from flowexpr.report.pages import asset, template
@@ -126,8 +127,8 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
         "classes": [(str(label), float(p)) for label, p in zip(one.classes, one.probabilities, strict=True)],
         "pictures": _pictures(one) if shows_face else [],
         "way": _way(one) if shows_face else [],
-        "reached": one.counterfactual is None or one.counterfactual.reached,
-        "target": None if one.counterfactual is None else str(one.counterfactual.label),
+        "way_to": None if one.counterfactual is None else describe_way(one.counterfactual, one.classes),
+        "calibrated": one.calibrated,
         "near": _near(one) if shows_face else [],
         "sum": None if one.baseline_evidence is None else one.evidence - one.baseline_evidence,
         "start": one.start,
@@ -140,19 +141,23 @@ def _pictures(one: Explanation) -> list[tuple[str, str]]:
     if one.pixel_map is not None and one.baseline is not None:
         pictures += [
             (_face(one.baseline), f"the map starts from {one.start}"),
-            (picture(evidence_picture(one.image, one.pixel_map)), f"for {one.label} (red), {one.against} (blue)"),
+            (picture(evidence_picture(one.image, one.pixel_map)), _map_caption(one)),
         ]
     return pictures
+
+
+def _map_caption(one: Explanation) -> str:
+    full = full_colour(np.asarray(one.pixel_map))
+    return f"for {one.label} (orange), {one.against} (blue); full colour: {full:.2g} nats a pixel"
 
 
 def _way(one: Explanation) -> list[tuple[str, str]]:
     """Return the strip to the counterfactual, and the probabilities of both classes under each face."""
     if one.counterfactual is None:
         return []
-    a, b = (int(np.flatnonzero(one.classes == label)[0]) for label in (one.label, one.against))
     return [
-        (_face(face), f"{one.label} {100 * p[a]:.0f} %, {one.against} {100 * p[b]:.0f} %")
-        for face, p in zip(one.counterfactual.strip, one.counterfactual.strip_probabilities, strict=True)
+        (_face(face), ", ".join(lines))
+        for face, lines in zip(one.counterfactual.strip, strip_captions(one), strict=True)
     ]
 
 
