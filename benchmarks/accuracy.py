@@ -5,10 +5,9 @@
 A data set is FOLDER or FOLDER:LAYOUT, as in setting.py; protocols for which nothing tells the subjects or clips are
 left out. The random folds are ten, the paper's; those by clip and by subject are five. Intervals are of the mean over
 subjects, not over images. With several seeds a subject's accuracy is the mean over them. "Balanced" is the mean of the
-recalls of all classes tested, which are over all test images, as the calibration error (ECE) is; log loss is the mean
-of the folds'. GiB are the peak of a process that does the first of the ten random folds and nothing else, of flow and
-CNN 20 steps of it, since no later step needs more. Every fit stands in DIR as soon as it is done, and the same command
-goes on from there.
+recalls of all classes tested, which are over all test images, as log loss and calibration error (ECE) are. GiB are the
+peak of a process that does the first of the ten random folds and nothing else, of flow and CNN 20 steps of it, since
+no later step needs more. Every fit stands in DIR as soon as it is done, and the same command goes on from there.
 """
 
 import argparse
@@ -20,7 +19,7 @@ import setting
 from matplotlib.figure import Figure
 from resident import peak_gib
 from sklearn.base import BaseEstimator
-from sklearn.metrics import recall_score
+from sklearn.metrics import log_loss, recall_score
 from sklearn.utils import Bunch
 
 from flowexpr import FlowExpressionClassifier
@@ -50,7 +49,7 @@ def estimators(seed: int, steps: int | None = None) -> dict[str, BaseEstimator]:
 
 def one_row(name: str, faces: Bunch, protocol: str, options: argparse.Namespace) -> Row:
     """Return what one row of the table says, over all seeds."""
-    summaries, subjects, recalls = [], [], []
+    summaries, subjects, recalls, losses = [], [], [], []
     for seed in range(options.seeds):
         result = evaluate(
             {name: estimators(seed, options.steps)[name]},
@@ -68,13 +67,15 @@ def one_row(name: str, faces: Bunch, protocol: str, options: argparse.Namespace)
         summaries.append(result.summary()[0])
         subjects.append(accuracies(result, name, protocol))
         recalls.append(recall_of_classes(result, name, protocol))
+        losses.append(log_loss_of(result, name, protocol))
     seconds = [(row["fit_seconds"] + row["predict_seconds"]) / row["folds"] for row in summaries]
     return {
         "name": name,
         "by_subject": np.mean(subjects, axis=0),
         "recalls": {label: float(np.mean([found[label] for found in recalls])) for label in recalls[0]},
         "seconds": float(np.mean(seconds)),
-        **{key: float(np.mean([row[key] for row in summaries])) for key in ("log_loss", "ece")},
+        "log_loss": float(np.mean(losses)),
+        "ece": float(np.mean([row["ece"] for row in summaries])),
     }
 
 
@@ -84,6 +85,13 @@ def accuracies(result: EvaluationResult, name: str, protocol: str) -> np.ndarray
     if pooled.subject is None:
         return np.array([np.mean(pooled.y_true == pooled.y_pred)])
     return np.array([row["accuracy"] for row in result.subject_scores(name, protocol)])
+
+
+def log_loss_of(result: EvaluationResult, name: str, protocol: str) -> float:
+    """Return the log loss over all test images, nats."""
+    pooled = result.pooled(name, protocol)
+    columns = np.arange(len(result.classes))
+    return float(log_loss(np.searchsorted(result.classes, pooled.y_true), pooled.proba, labels=columns))
 
 
 def recall_of_classes(result: EvaluationResult, name: str, protocol: str) -> dict[str, float]:

@@ -213,7 +213,7 @@ def make_folder(folder, *, subjects):
 def test_one_subject_tested_has_no_interval(accuracy, tmp_path, monkeypatch):
     run(accuracy, monkeypatch, make_folder(tmp_path / "mine", subjects=True), "--protocols", "loso", *ACCURACY)
     page = (tmp_path / "pages" / "accuracy.md").read_text()
-    assert "**mine, loso** (24 images, 1 seeds, the first 1 folds)" in page
+    assert "**mine, loso** (24 images, 1 seed, the first 1 folds)" in page
     row = next(line for line in page.splitlines() if line.startswith("| PCA + LDA"))
     assert row.split(" | ")[2] == "-"
     assert row.endswith("| 0.2 |")
@@ -235,7 +235,7 @@ def test_without_subjects_accuracy_is_over_images(accuracy, tmp_path, monkeypatc
     folder = make_folder(tmp_path / "mine", subjects=False)
     run(accuracy, monkeypatch, folder, *ACCURACY)
     page = (tmp_path / "pages" / "accuracy.md").read_text()
-    assert "**mine, random** (24 images, 1 seeds, the first 1 folds, who is seen is not known" in page
+    assert "**mine, random** (24 images, 1 seed, the first 1 folds, who is seen is not known" in page
     assert "loso" not in page
     with pytest.raises(SystemExit, match=r"mine: --protocols subject needs to know who is seen, .* neither is known"):
         run(accuracy, monkeypatch, folder, "--protocols", "subject", *ACCURACY)

@@ -36,6 +36,7 @@ FITTED_SCALARS = (
     "n_blocks_",
     "sample_shape_",
     "validation_",
+    "_held_out",
     "history_",
     "preprocessing_",
     "architecture_",
