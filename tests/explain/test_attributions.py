@@ -47,6 +47,12 @@ def test_the_predicted_class_against_itself_is_against_the_runner_up(cnn, colour
     assert maps.any()
 
 
+def test_a_class_against_itself_is_refused(cnn, colour_images):
+    label = cnn.classes_[0]
+    with pytest.raises(ValueError, match="label and against are both"):
+        attribute(cnn, colour_images[0][:1], "gradient_x_input", label=label, against=label)
+
+
 def test_unknown_methods_are_told(cnn, colour_images):
     with pytest.raises(ValueError, match="method='grad' was expected to be one of occlusion"):
         attribute(cnn, colour_images[0][:1], "grad")

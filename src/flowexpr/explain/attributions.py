@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from flowexpr.explain.evidence import EvidenceModel, compared_classes
+from flowexpr.explain.evidence import EvidenceModel, compared_classes, refuse_one_class
 from flowexpr.inputs import class_indices
 
 __all__ = ["ATTRIBUTIONS", "EvidenceFunction", "attribute", "require_captum"]
@@ -120,6 +120,7 @@ class EvidenceFunction(nn.Module):
 
     def pairs(self, X: ArrayLike, label: Any, against: Any) -> tuple[Tensor, Tensor]:
         """Return the indices (n,) of the classes compared: those given, or the most probable ones."""
+        refuse_one_class(label, against)
         scores, classes = self.estimator.predict_log_proba(X), self.estimator.classes_
         given = (None if one is None else class_indices(classes, one, len(scores)) for one in (label, against))
         a, b = compared_classes(scores, *given)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowexpr.inference import Predictor
 
-__all__ = ["Decided", "EvidenceModel", "EvidenceParts", "compared_classes"]
+__all__ = ["Decided", "EvidenceModel", "EvidenceParts", "compared_classes", "refuse_one_class"]
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no truth value
@@ -231,6 +231,12 @@ class Decided:
             torch.cat([one.b for one in batches]),
             [parts for one in batches for parts in one.parts],
         )
+
+
+def refuse_one_class(label: Any, against: Any) -> None:
+    """Raise a ValueError where one label is asked to be explained against itself."""
+    if label is not None and np.ndim(label) == np.ndim(against) == 0 and label == against:
+        raise ValueError(f"label and against are both {label!r}. Pass two classes, or against=None for the runner-up.")
 
 
 def compared_classes(

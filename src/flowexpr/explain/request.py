@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from flowexpr.explain.evidence import EvidenceModel
+from flowexpr.explain.evidence import EvidenceModel, refuse_one_class
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.regions import frames_of_landmarks
@@ -44,8 +44,7 @@ def explain(
     """Explain decisions; `FlowExpressionClassifier.explain` documents the parameters."""
     rows = estimator._rows(X)
     n = len(rows)
-    if label is not None and np.ndim(label) == np.ndim(against) == 0 and label == against:
-        raise ValueError(f"label and against are both {label!r}. Pass two classes, or against=None for the runner-up.")
+    refuse_one_class(label, against)
     explainer = Explainer(
         estimator,
         pixel_map=pixel_map,
