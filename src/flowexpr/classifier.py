@@ -640,10 +640,8 @@ class FlowExpressionClassifier(
         if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
             raise ValueError(f"a temperature of at least 0 was expected, but came temperature={temperature!r}.")
         given = column_or_1d(y, warn=True)
-        labelled = ~mark_unlabelled(given, self.unlabeled)
         check_lengths(rows.shape, given)
-        indices = np.full(len(rows), UNLABELLED)
-        indices[labelled] = self._class_indices(given[labelled], int(labelled.sum()))
+        indices = self._indices_where_labelled(given)
         new = missing_labels(indices, len(self.classes_), n_per_class)
         if not len(new):
             return self._shaped(rows), given
@@ -768,6 +766,13 @@ class FlowExpressionClassifier(
     def _class_indices(self, y: Any, n: int) -> NDArray[np.int64]:
         return class_indices(self.classes_, y, n)
 
+    def _indices_where_labelled(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the class index of every label of y (n,), `UNLABELLED` where it equals `unlabeled`."""
+        labelled = ~mark_unlabelled(y, self.unlabeled)
+        indices = np.full(len(y), UNLABELLED)
+        indices[labelled] = self._class_indices(y[labelled], int(labelled.sum()))
+        return indices
+
     def _predictor(self, *, exact: bool = False) -> Predictor:
         return Predictor(
             self.module_,
@@ -789,9 +794,8 @@ class FlowExpressionClassifier(
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickling, its tensors on the CPU."""
         state = dict(super().__getstate__())
-        module = state.get("module_")
-        if module is not None and next(module.parameters()).device.type != "cpu":
-            state["module_"] = persistence.copy_to_cpu(module)
+        if "module_" in state:
+            state["module_"] = persistence.on_cpu(state["module_"])
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -19,7 +19,7 @@ from flowexpr.typicality import TypicalityReference
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
 
-__all__ = ["copy_to_cpu", "library_versions", "load", "load_into", "save"]
+__all__ = ["library_versions", "load", "load_into", "on_cpu", "save"]
 
 FORMAT = 1
 """Version of the file's layout; a file with a higher one was written by a newer flowexpr."""
@@ -166,9 +166,9 @@ def load_into(estimator: "FlowExpressionClassifier", path: str | os.PathLike[str
     _restore(estimator, tensors, description)
 
 
-def copy_to_cpu(module: torch.nn.Module) -> torch.nn.Module:
-    """Return a copy of a module on the CPU; the module itself stays where it is."""
-    return copy.deepcopy(module).cpu()
+def on_cpu(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the module if it is on the CPU, or else a copy there; the module itself stays where it is."""
+    return module if next(module.parameters()).device.type == "cpu" else copy.deepcopy(module).cpu()
 
 
 def _check_format(path: str | os.PathLike[str], description: Any) -> None:

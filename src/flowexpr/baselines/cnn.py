@@ -15,7 +15,7 @@ from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.fitting import class_weights, hold_out, plan_of
 from flowexpr.inputs import as_rows, check_pixels, find_input_range, read_fit_input, split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device
-from flowexpr.persistence import copy_to_cpu
+from flowexpr.persistence import on_cpu
 from flowexpr.signals import ImageSignal
 from flowexpr.training.loop import Trainer
 from flowexpr.training.objective import ClassObjective
@@ -266,7 +266,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """Return the state for pickling, the network on the CPU."""
         state = dict(super().__getstate__())
         if "module_" in state:
-            state["module_"] = copy_to_cpu(state["module_"])
+            state["module_"] = on_cpu(state["module_"])
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -15,9 +15,7 @@ from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.regions import frames_of_landmarks
 from flowexpr.explain.run import Explainer, as_samples
-from flowexpr.inputs import mark_unlabelled
 from flowexpr.training.checkpoint import fingerprint
-from flowexpr.training.objective import UNLABELLED
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -127,14 +125,11 @@ def _encoded(
         raise ValueError(
             f"labels of the reference were expected to be {len(rows)}, one a sample, but have shape {y.shape}."
         )
-    labelled = ~mark_unlabelled(y, estimator.unlabeled)
-    indices = np.full(len(rows), UNLABELLED)
-    indices[labelled] = estimator._class_indices(y[labelled], int(labelled.sum()))
     return ReferenceFaces(
         model,
         as_samples(estimator, rows),
         rows,
-        indices,
+        estimator._indices_where_labelled(y),
         None if ids is None else np.asarray(ids),
         _key(estimator),
     )
