@@ -172,6 +172,18 @@ def test_explanations_are_of_the_decisions_of_a_model_from_elsewhere(evaluated, 
     assert len(said) == 6
 
 
+def test_bars_of_what_speaks_against_end_where_those_of_what_speaks_for_begin(page):
+    told = page.split('<section id="explanations"')[1].split("</section>")[0]
+    bar = r'([+-][\d.]+)</td><td class="bar"><span class="(for|contra)" style="margin-left: ([\d.]+)%; width: ([\d.]+)%'
+    for table in told.split("<caption>Evidence")[1:]:
+        bars = [(float(nats), kind, float(begin), float(long)) for nats, kind, begin, long in re.findall(bar, table)]
+        assert bars
+        (zero,) = {round(begin + long * (kind == "contra")) for _, kind, begin, long in bars}
+        assert all(0 <= begin <= begin + long <= 100.1 for _, _, begin, long in bars)
+        assert all((nats > 0) == (kind == "for") for nats, kind, _, _ in bars if nats)
+        assert zero == 0 or any(kind == "contra" for _, kind, _, _ in bars)
+
+
 def test_rows_of_pixels_are_explained_as_faces(evaluated, flow, tmp_path):
     X, _, result = evaluated
     rows = X.reshape(len(X), -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,6 @@ def _chosen(material: Material, images: np.ndarray) -> np.ndarray:
 def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> dict[str, Any]:
     """Return an explanation as plain values and pictures; `shown` is the expression that its label says, if any."""
     regions = {} if one.regions is None else one.regions
-    largest = max((abs(nats) for nats in regions.values()), default=0.0)
     return {
         "name": name,
         "shown": shown,
@@ -119,11 +118,7 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
         "against": str(one.against),
         "right": shown is None or shown == str(one.label),
         "text": one.text,
-        "regions": [
-            (str(region), nats, abs(nats) / largest)
-            for region, nats in regions.items()
-            if abs(nats) > LEAST_SHOWN * largest
-        ],
+        "regions": _bars(regions),
         "classes": [(str(label), float(p)) for label, p in zip(one.classes, one.probabilities, strict=True)],
         "pictures": _pictures(one) if shows_face else [],
         "way": _way(one) if shows_face else [],
@@ -134,6 +129,17 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
         "start": one.start,
         "start_evidence": one.baseline_evidence,
     }
+
+
+def _bars(regions: Mapping[str, float]) -> list[tuple[str, float, float, float]]:
+    """Return name, nats, and where its bar begins and how long it is, of all, in per cent; for to the right of zero."""
+    largest = max((abs(nats) for nats in regions.values()), default=0.0)
+    shown = {str(region): nats for region, nats in regions.items() if abs(nats) > LEAST_SHOWN * largest}
+    zero = -min(0.0, *shown.values()) if shown else 0.0
+    whole = zero + max(0.0, *shown.values()) if shown else 0.0
+    return [
+        (name, nats, 100 * (zero + min(0.0, nats)) / whole, 100 * abs(nats) / whole) for name, nats in shown.items()
+    ]
 
 
 def _pictures(one: Explanation) -> list[tuple[str, str]]:
