@@ -1,6 +1,6 @@
 """Rare expressions: class weights and generated faces, and generated faces instead of real ones (section V).
 
-    python benchmarks/imbalance.py [CK+48:ck+48] [--folds 5] [--max-folds 2] [--steps 300]
+    python benchmarks/imbalance.py [CK+48:ck+48] [--folds 5] [--max-folds 2] [--steps 300] [--resume DIR]
 
 A data set is FOLDER or FOLDER:LAYOUT, as in setting.py; without one, faces are drawn. In every fold by subject, a
 flow is trained on the training fold, without and with class_weight="balanced". The flow of the first kind then draws
@@ -65,7 +65,9 @@ def main() -> None:
     """Run the folds and write the table."""
     parser = setting.parser(__doc__)
     parser.add_argument("--steps", type=int, help="optimiser steps of every fit, at most")
+    setting.add_resume_option(parser)
     options = parser.parse_args()
+    measure, of_fits = setting.kept(one_fold, options), argparse.Namespace(seed=options.seed, steps=options.steps)
     sets = setting.read_or_draw(options, n_clips=2, n_frames=2)
     parts = []
     for name, faces in sets.items():
@@ -73,7 +75,7 @@ def main() -> None:
         folds = list(GroupKFold(options.folds).split(faces.images, y, faces.subject))[: options.max_folds]
         began, scored = time.perf_counter(), []
         for train, test in folds:
-            scored.append(one_fold(faces.images, y, train, test, options))
+            scored.append(measure(faces.images, y, train, test, of_fits))
             print(f"{len(scored)} of {len(folds)} folds, {time.perf_counter() - began:.0f} s", flush=True)
         rows = []
         for row in scored[0]:

@@ -1,6 +1,6 @@
 """People's own neutral faces: subtracted in latent space, and morphed to every expression for comparison.
 
-    python benchmarks/neutral.py [jaffe:jaffe] [--folds 5] [--max-folds 2]
+    python benchmarks/neutral.py [jaffe:jaffe] [--folds 5] [--max-folds 2] [--resume DIR]
 
 A data set is FOLDER or FOLDER:LAYOUT as in setting.py, with a class "neutral"; without one, faces are drawn. In every
 fold by subject, a flow is trained on the expressions of the training people. Latents of all are then classified by
@@ -68,12 +68,14 @@ def main() -> None:
     """Run the folds and write the table."""
     parser = setting.parser(__doc__)
     parser.add_argument("--steps", type=int, help="optimiser steps of every fit, at most")
+    setting.add_resume_option(parser)
     options = parser.parse_args()
+    measure, of_fits = setting.kept(one_fold, options), argparse.Namespace(seed=options.seed, steps=options.steps)
     parts = []
     for name, faces in setting.read_or_draw(options, neutral=True, n_clips=2, n_frames=2).items():
         check_neutral(name, faces)
         folds = list(GroupKFold(options.folds).split(faces.images, groups=faces.subject))[: options.max_folds]
-        scored = [one_fold(faces, train, test, options) for train, test in folds]
+        scored = [measure(faces, train, test, of_fits) for train, test in folds]
         rows = [[row, f"{100 * np.mean([fold[row] for fold in scored]):.1f}"] for row in scored[0]]
         parts += [f"**{name}** ({len(folds)} folds by subject)", reporting.table(["", "accuracy"], rows)]
     reporting.write("neutral", "\n\n".join(parts))

@@ -2,11 +2,12 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from joblib import Memory
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
@@ -104,6 +105,16 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate_by_subject`."""
     parser.add_argument("--jobs", type=int, help="folds at a time, one thread each")
     parser.add_argument("--resume", metavar="DIR", help="where fits are kept")
+
+
+def add_resume_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of `kept`."""
+    parser.add_argument("--resume", metavar="DIR", help="where folds are kept as soon as they are done")
+
+
+def kept(one_fold: Callable[..., Any], options: argparse.Namespace) -> Callable[..., Any]:
+    """Return a function whose results are kept in the folder of --resume, by its arguments and its own text."""
+    return Memory(options.resume, verbose=0).cache(one_fold)
 
 
 def read_or_draw(options: argparse.Namespace, *, neutral: bool = False, **drawn: Any) -> dict[str, Bunch]:
