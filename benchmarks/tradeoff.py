@@ -19,6 +19,8 @@ from sklearn.utils import Bunch
 from flowexpr import PAPER, FlowExpressionClassifier
 from flowexpr.parameters import IMAGE_LOSS
 
+MARKED = "#D55E00"
+"""Colour of the paper's weight and of the default."""
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 HEADER = ["class_loss_weight", "accuracy", "of the folds", "log loss", "bits/dim, training", "bits/dim, left out"]
 
@@ -70,12 +72,16 @@ def plot(curves: dict[str, list[dict[str, Any]]]) -> None:
     for ax, (name, rows) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
         x, y = [row["left_out"] for row in rows], [100 * row["accuracy"] for row in rows]
         ax.plot(x, y, "o-", color="#0072B2")
-        for row, at in zip(rows, zip(x, y, strict=True), strict=True):
+        for place, (row, at) in enumerate(zip(rows, zip(x, y, strict=True), strict=True)):
             marked = row["weight"] in (PAPER["class_loss_weight"], IMAGE_LOSS[0])
             text = f"{row['weight']:g}"
             text += {PAPER["class_loss_weight"]: " (paper)", IMAGE_LOSS[0]: " (default)"}.get(row["weight"], "")
-            weight = "bold" if marked else "normal"
-            ax.annotate(text, at, (5, -11), textcoords="offset points", fontsize=8, fontweight=weight)
+            # By turns below to the right and above to the left, so that neighbours do not meet.
+            offset, side = ((4, -12), "left") if place % 2 else ((-4, 6), "right")
+            font = {"fontsize": 8, "color": MARKED if marked else "black"}
+            if marked:
+                ax.plot(*at, "o", color=MARKED)
+            ax.annotate(text, at, offset, textcoords="offset points", ha=side, **font)
         ax.set(title=name, xlabel="bits/dim of people left out (lower is better)", ylabel="accuracy by subject, %")
         ax.margins(x=0.2, y=0.15)
         ax.grid(True, color="0.9")
