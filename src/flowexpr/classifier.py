@@ -59,7 +59,7 @@ class FlowExpressionClassifier(
         Blocks of Glow. "auto" is the smallest n with max(H, W) / 2**n <= 4, else the largest that divides both.
     n_flows : int, default=4
         Flow steps in a block (in all, for RealNVP).
-    hidden_channels : int, default=64
+    hidden_channels : int, default=128
         Width of the coupling networks of f.
     head_n_flows, head_hidden_channels : int, default=4, 128
         Flow steps of h and the width of their networks.
@@ -203,7 +203,7 @@ class FlowExpressionClassifier(
         image_shape: tuple[int, ...] | None = None,
         n_blocks: int | str = "auto",
         n_flows: int = 4,
-        hidden_channels: int = 64,
+        hidden_channels: int = 128,
         head_n_flows: int = 4,
         head_hidden_channels: int = 128,
         gmm_means: str = "random",
