@@ -28,8 +28,14 @@ def machine() -> str:
 
 def command() -> str:
     """Return the command that runs this benchmark, its paths outside the repository shortened to their last part."""
-    words = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]
+    words = [_shortened(word) for word in sys.argv[1:]]
     return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(shlex.quote, words)])
+
+
+def _shortened(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    leaves = os.path.isabs(value) or os.path.normpath(value).startswith(os.pardir)
+    return option + equals + (Path(os.path.normpath(value)).name if leaves else value)
 
 
 def table(header: list[str], rows: list[list[Any]]) -> str:

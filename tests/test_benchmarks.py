@@ -408,3 +408,10 @@ def test_stability_counts_what_goes_wrong(script, monkeypatch):
 
     monkeypatch.setattr(FlowExpressionClassifier, "fit", fit)
     assert script("stability").measure("none", np.zeros((4, 2)), np.arange(4) % 2, 2) == ["none", 2, 2, 0, 0]
+
+
+def test_paths_that_leave_the_repository_are_shortened(script, monkeypatch):
+    words = ["x.py", "/home/me/faces:jaffe", "--peer=/home/me/glow", "../../me/glow", "docs/a", "--seeds=3"]
+    monkeypatch.setattr(sys, "argv", words)
+    told = script("reporting").command()
+    assert told == "python benchmarks/x.py faces:jaffe --peer=glow glow docs/a --seeds=3"
