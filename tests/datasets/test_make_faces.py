@@ -105,3 +105,8 @@ def test_hard_enough_to_mean_something_and_not_hopeless():
 def test_wrong_settings_are_an_error(settings, message):
     with pytest.raises(ValueError, match=message):
         make_faces(**settings)
+
+
+def test_narrow_integers_of_numpy_are_sizes():
+    drawn = [make_faces(1, n_clips=1, n_frames=2, image_size=size, random_state=0) for size in (np.uint8(48), 48)]
+    np.testing.assert_array_equal(drawn[0].images, drawn[1].images)

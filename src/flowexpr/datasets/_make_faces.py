@@ -92,6 +92,7 @@ def make_faces(
     """
     names = _class_names(expressions, neutral)
     _check(n_subjects, n_clips, n_frames, image_size, min_intensity)
+    image_size = int(image_size)  # numpy's narrow integers overflow
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     columns: dict[str, list[Any]] = {key: [] for key in ("images", "target", "subject", "clip", "frame", "au", "mask")}
     for subject in range(n_subjects):
