@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, logsumexp, softmax
 
-from flowexpr import inference
+from flowexpr import FlowExpressionClassifier, inference
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +156,35 @@ def test_few_of_a_batch_are_made_again(torn, monkeypatch):
     monkeypatch.setattr(inference.Predictor, "logits", lambda self, x: sizes.append(len(x)) or logits(self, x))
     clf.predict(X)
     assert sizes == [72, 4]
+
+
+def test_autocast_around_a_call_changes_nothing(fitted_images, colour_images):
+    images, labels = colour_images
+    expected = fitted_images.predict_proba(images)
+    fit = FlowExpressionClassifier(n_flows=1, hidden_channels=8, max_steps=2, random_state=0).fit
+    apart = fit(images, labels).score_samples(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(fitted_images.predict_proba(images), expected)
+        np.testing.assert_array_equal(fit(images, labels).score_samples(images), apart)
+
+
+def test_training_does_not_depend_on_the_default_type(colour_images):
+    images, labels = colour_images
+    flow = FlowExpressionClassifier(n_flows=1, hidden_channels=8, max_steps=2, precision="float32", random_state=0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert np.isfinite(flow.fit(images, labels).score_samples(images)).all()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {parameter.dtype for parameter in flow.module_.parameters()} == {torch.float32}
+
+
+def test_memory_counts_the_rows_that_a_batch_can_have(colour_images):
+    images, labels = colour_images
+    flow = FlowExpressionClassifier(n_flows=1, hidden_channels=8, max_steps=1, batch_size=10**6, random_state=0)
+    assert flow.fit(images, labels).memory_ == "store"
+
+
+def test_a_path_is_no_array(tmp_path):
+    with pytest.raises(ValueError, match=r"is the path .*load_faces"):
+        FlowExpressionClassifier().fit(tmp_path, ["a", "b"])

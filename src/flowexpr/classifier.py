@@ -300,7 +300,9 @@ class FlowExpressionClassifier(
         check_parameters(self.get_params(deep=False))
         given = read_fit_input(self, X, y, groups, self.image_shape)
         self.image_shape_, self.sample_shape_ = given.image_shape, given.sample_shape
-        with torch.inference_mode(False), torch.enable_grad():  # whatever holds around this call
+        device = resolve_device(self.device).type
+        # Whatever holds around this call.
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
             run_fit(self, given.rows, given.labels, given.groups, X)
         return self
 

@@ -238,21 +238,23 @@ def _resolve(estimator: "FlowExpressionClassifier", n_samples: int) -> None:
     estimator.device_ = str(device)
     estimator.precision_ = resolve_precision(estimator.precision, device, is_image=is_image)
     estimator.batch_size_ = resolve_batch_size(estimator.batch_size, n_samples)
-    estimator.memory_ = resolve_memory(estimator.memory, _activation_bytes(estimator))
+    estimator.memory_ = resolve_memory(estimator.memory, _activation_bytes(estimator, n_samples))
     estimator.n_threads_ = torch.get_num_threads()
     estimator.temperature_ = 1.0
 
 
-def _activation_bytes(estimator: "FlowExpressionClassifier") -> int:
+def _activation_bytes(estimator: "FlowExpressionClassifier", n_samples: int) -> int:
     """Estimate what a training step stores for its gradient: three hidden layers a coupling, and its channels."""
+    rows = min(estimator.batch_size_, n_samples)
+    bytes_of_value = (8 if estimator.precision_ == "float64" else 4) * rows * estimator.n_flows
     if not isinstance(estimator.signal_, ImageSignal):
-        return 4 * estimator.batch_size_ * estimator.n_flows * (3 * estimator.hidden_channels)
+        return bytes_of_value * 3 * estimator.hidden_channels
     height, width, channels = estimator.signal_.shape
     values = 0
     for block in range(estimator.n_blocks_ or 0):
         positions = (height >> block + 1) * (width >> block + 1)
         values += positions * (3 * estimator.hidden_channels + 8 * (channels << block + 1))
-    return 4 * estimator.batch_size_ * estimator.n_flows * values
+    return bytes_of_value * values
 
 
 def _checkpoint(

@@ -1,6 +1,7 @@
 """What may come into the estimator: images or vectors, labels with or without gaps, and clear words otherwise."""
 
 import math
+import os
 import warnings
 from typing import Any, NamedTuple
 
@@ -155,6 +156,11 @@ def _length_or_shape(array: NDArray[Any]) -> str:
 
 def as_array(X: Any) -> Any:
     """Return lists, tensors and the like as arrays; data frames and sparse matrices as they are."""
+    if isinstance(X, str | os.PathLike):
+        raise ValueError(
+            f"X was expected to be an array, but is the path {os.fspath(X)!r}. Read it with "
+            "flowexpr.datasets.load_faces, which can also leave the images of a large folder on disk (memmap)."
+        )
     if isinstance(X, np.ndarray) or hasattr(X, "iloc") or not (isinstance(X, list | tuple) or hasattr(X, "__array__")):
         return X
     return np.asarray(X)

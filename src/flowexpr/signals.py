@@ -77,7 +77,7 @@ class ImageSignal:
 
     def training_variable(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """Return the flow's variable for pixels, each at a random place of its interval (dequantisation)."""
-        return self.quantise(pixels, torch.rand(pixels.shape, generator=generator))
+        return self.quantise(pixels, torch.rand(pixels.shape, generator=generator, dtype=torch.float32))
 
     def to_rows(self, x: Tensor) -> NDArray[Any]:
         """Undo `to_model`: the quantised pixels as rows (n, H * W * C) in the arrays' type and range."""

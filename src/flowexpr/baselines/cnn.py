@@ -208,7 +208,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.device_ = str(resolve_device(self.device))
         self.batch_size_ = resolve_batch_size(self.batch_size, len(rows))
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with torch.inference_mode(False), torch.enable_grad():
+        device = torch.device(self.device_).type
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
             self._train(rows, indices, given.groups)
         return self
 

@@ -63,15 +63,20 @@ def augment_with(function: Augmentation, pixels: Tensor, generator: torch.Genera
     return torch.from_numpy(np.require(changed, requirements=["C", "W"])).permute(0, 3, 1, 2).clamp(0, 255)
 
 
+def _uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    """Draw from 0 to 1, in float32 whatever the process makes by default."""
+    return torch.rand(shape, generator=generator, dtype=torch.float32)
+
+
 def _symmetric(n: int, generator: torch.Generator) -> Tensor:
-    return 2 * torch.rand(n, generator=generator) - 1
+    return 2 * _uniform(generator, n) - 1
 
 
 def _affine(pixels: Tensor, generator: torch.Generator) -> Tensor:
     n, _, height, width = pixels.shape
     angle = math.radians(ROTATION) * _symmetric(n, generator)
     size = 1 + SCALE * _symmetric(n, generator)
-    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    mirror = torch.where(_uniform(generator, n) < 0.5, -1.0, 1.0).float()
     shift_x, shift_y = (2 * SHIFT * _symmetric(n, generator) for _ in range(2))
     cos, sin = angle.cos() * size, angle.sin() * size
     aspect = height / width
@@ -83,14 +88,14 @@ def _affine(pixels: Tensor, generator: torch.Generator) -> Tensor:
 def _erase(pixels: Tensor, generator: torch.Generator) -> Tensor:
     n, channels, height, width = pixels.shape
     low, high = ERASED_SHARE
-    share = low + (high - low) * torch.rand(n, generator=generator)
+    share = low + (high - low) * _uniform(generator, n)
     aspect = torch.exp(math.log(3) * _symmetric(n, generator))
     half_h, half_w = 0.5 * height * (share * aspect).sqrt(), 0.5 * width * (share / aspect).sqrt()
-    centre_y = height * torch.rand(n, generator=generator)
-    centre_x = width * torch.rand(n, generator=generator)
-    chosen = torch.rand(n, generator=generator) < 0.5
-    rows = (torch.arange(height) + 0.5 - centre_y[:, None]).abs() < half_h[:, None]
-    columns = (torch.arange(width) + 0.5 - centre_x[:, None]).abs() < half_w[:, None]
+    centre_y = height * _uniform(generator, n)
+    centre_x = width * _uniform(generator, n)
+    chosen = _uniform(generator, n) < 0.5
+    rows = (torch.arange(height, dtype=torch.float32) + 0.5 - centre_y[:, None]).abs() < half_h[:, None]
+    columns = (torch.arange(width, dtype=torch.float32) + 0.5 - centre_x[:, None]).abs() < half_w[:, None]
     mask = (chosen[:, None, None] & rows[:, :, None] & columns[:, None, :])[:, None]
-    grey = 255 * torch.rand(n, channels, 1, 1, generator=generator)
+    grey = 255 * _uniform(generator, n, channels, 1, 1)
     return torch.where(mask, grey, pixels)
