@@ -122,6 +122,7 @@ COMBINATIONS = {
     "prior with NaN": ({"class_prior": [0.5, 0.5, np.nan]}, "class_prior was expected to hold 3 positive"),
     "n_blocks": ({"n_blocks": 5}, r"n_blocks=5 needs sides divisible by 32, .* 16 x 16\. Pass .*1, 2, 3, 4"),
     "other image_shape": ({"image_shape": (8, 8)}, r"image_shape=\(8, 8, 1\) was declared, but .* are \(16, 16, 1\)"),
+    "a device that is not supported": ({"device": "mps"}, r"device='mps' was expected to be 'auto', 'cpu' or 'cuda'"),
     "no such device": ({"device": "abacus"}, r"device='abacus' is no torch device\. Pass 'auto', 'cpu' or 'cuda'"),
     "weight of unknown class": ({"class_weight": {9: 2.0}}, "class_weight"),
     "negative weight": ({"class_weight": {0: -2.0}}, r"class_weight=\{0: -2\.0\} is not allowed\. .* greater than 0\}"),

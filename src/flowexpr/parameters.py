@@ -49,6 +49,9 @@ PAPER: dict[str, Any] = {
 MEMORY_BUDGET = 4 * 2**30
 """Bytes of activations above which memory="auto" recomputes them instead of storing them."""
 
+DEVICES = ("cpu", "cuda")
+"""Where flowexpr computes; float64, which exact inverses need, is not on every other device."""
+
 BATCH_SIZES = (16, 32)
 """Smallest and largest batch of batch_size="auto"."""
 
@@ -226,8 +229,10 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"device={device!r} is no torch device. Pass 'auto', 'cpu' or 'cuda'.") from error
+    if resolved.type not in DEVICES:
+        raise ValueError(f"device={str(device)!r} was expected to be 'auto', 'cpu' or 'cuda', which are tested.")
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={str(device)!r} was asked for, but torch sees no CUDA GPU. Pass device='auto'.")
     return resolved
