@@ -168,6 +168,16 @@ def test_autocast_around_a_call_changes_nothing(fitted_images, colour_images):
         np.testing.assert_array_equal(fit(images, labels).score_samples(images), apart)
 
 
+def test_mixed_precision_trains_the_weights_that_it_uses(colour_images):
+    images, labels = colour_images
+    how = {"n_flows": 2, "hidden_channels": 32, "max_steps": 80, "learning_rate": 3e-3, "augment": False}
+    losses = {}
+    for precision in ("mixed", "float32"):
+        flow = FlowExpressionClassifier(**how, precision=precision, random_state=0).fit(images, labels)
+        losses[precision] = flow.history_[-1]["bits_per_dim"]
+    assert losses["mixed"] == pytest.approx(losses["float32"], abs=0.05)  # a cache of old weights: far above
+
+
 def test_training_does_not_depend_on_the_default_type(colour_images):
     images, labels = colour_images
     flow = FlowExpressionClassifier(n_flows=1, hidden_channels=8, max_steps=2, precision="float32", random_state=0)

@@ -103,7 +103,8 @@ class CouplingNetwork(nn.Module):
         """Map (n, in_channels, ...) and the class indices y (n,) to (n, out_channels, ...)."""
         if x.ndim == 2:
             x = torch.asinh(x)
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
+        # Without the cache, which would keep the weights of the first step as long as another autocast is around.
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision, cache_enabled=False):
             hidden = self.first(x)
             if self.label is not None and y is not None:
                 hidden = _add_class(hidden, self.label, y)
