@@ -163,7 +163,9 @@ def test_autocast_around_a_call_changes_nothing(fitted_images, colour_images):
     expected = fitted_images.predict_proba(images)
     fit = FlowExpressionClassifier(n_flows=1, hidden_channels=8, max_steps=2, random_state=0).fit
     apart = fit(images, labels).score_samples(images)
+    (why,) = fitted_images.explain(images[:1])
     with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fitted_images.explain(images[:1])[0].text == why.text
         np.testing.assert_array_equal(fitted_images.predict_proba(images), expected)
         np.testing.assert_array_equal(fit(images, labels).score_samples(images), apart)
 

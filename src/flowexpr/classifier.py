@@ -712,20 +712,21 @@ class FlowExpressionClassifier(
         ValueError
             If a parameter is not what it must be.
         """
-        return explain(
-            self,
-            X,
-            against,
-            label=label,
-            pixel_map=pixel_map,
-            counterfactual=counterfactual,
-            confidence=confidence,
-            neutral=neutral,
-            landmarks=landmarks,
-            reference=reference,
-            exclude=exclude,
-            n_neighbours=n_neighbours,
-        )
+        with torch.autocast(resolve_device(self.device).type, enabled=False):  # whatever holds around this call
+            return explain(
+                self,
+                X,
+                against,
+                label=label,
+                pixel_map=pixel_map,
+                counterfactual=counterfactual,
+                confidence=confidence,
+                neutral=neutral,
+                landmarks=landmarks,
+                reference=reference,
+                exclude=exclude,
+                n_neighbours=n_neighbours,
+            )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.
