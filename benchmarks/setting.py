@@ -104,12 +104,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def add_fit_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate_by_subject`."""
     parser.add_argument("--jobs", type=int, help="folds at a time, one thread each")
-    parser.add_argument("--resume", metavar="DIR", help="where fits are kept")
+    add_resume_option(parser)
 
 
 def add_resume_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option of `kept`."""
-    parser.add_argument("--resume", metavar="DIR", help="where folds are kept as soon as they are done")
+    """Add the option of `kept` and `evaluate_by_subject`."""
+    parser.add_argument("--resume", metavar="DIR", help="where fits are kept, as soon as they are done")
 
 
 def kept(one_fold: Callable[..., Any], options: argparse.Namespace) -> Callable[..., Any]:

@@ -110,7 +110,6 @@ def _chosen(material: Material, images: np.ndarray) -> np.ndarray:
 
 def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> dict[str, Any]:
     """Return an explanation as plain values and pictures; `shown` is the expression that its label says, if any."""
-    regions = {} if one.regions is None else one.regions
     return {
         "name": name,
         "shown": shown,
@@ -118,7 +117,7 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
         "against": str(one.against),
         "right": shown is None or shown == str(one.label),
         "text": one.text,
-        "regions": _bars(regions),
+        "regions": _bars({} if one.regions is None else one.regions),
         "classes": [(str(label), float(p)) for label, p in zip(one.classes, one.probabilities, strict=True)],
         "pictures": _pictures(one) if shows_face else [],
         "way": _way(one) if shows_face else [],
