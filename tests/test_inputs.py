@@ -381,3 +381,11 @@ def test_floats_in_physical_units_are_warned_of():
 
 def test_the_papers_settings_are_all_parameters():
     assert set(PAPER) <= set(FlowExpressionClassifier().get_params())
+
+
+@pytest.mark.usefixtures("no_training")
+def test_the_papers_model_recomputes_its_activations():
+    flow = FlowExpressionClassifier(**PAPER)
+    with pytest.raises(pytest.fail.Exception, match="training began"):
+        flow.fit(images(16, (64, 64, 3)), np.arange(16) % 3)
+    assert flow.memory_ == "reversible"  # by the batches of 16 that it may get
