@@ -1,9 +1,9 @@
 """Backpropagation in constant memory: activations are recomputed from the output by inverting the flow.
 
 Ordinary backpropagation stores what every layer put out. A flow can recompute its input from its output, so
-a run of steps needs to store its last output only. Each network is evaluated once more on the way back, since
-what it reads passes through the coupling unchanged: about a third more time, for memory that does not depend
-on the number of steps.
+a run of steps needs to store its last output only, and, since rounding errors grow from step to step, one more
+half-way. Each network is evaluated once more on the way back, since what it reads passes through the coupling
+unchanged: about a third more time, for memory that does not depend on the number of steps.
 
 References
 ----------
@@ -22,9 +22,13 @@ from torch.autograd.function import once_differentiable
 from flowexpr.flows.layers import AffineCoupling, FlowStep, mix_channels, sum_over_dims
 from flowexpr.flows.linear import invert_maps, linear_maps, linear_parameters
 
+SHORTEST_HALF = 16
+"""A run of more steps than this stores an output half-way too, or after this many from its end. In float32, gradients
+that come of inverting 32 trained steps are off by up to 1e-4 of their norm, of inverting 16 by 1e-5."""
+
 
 def run_reversibly(steps: Sequence[FlowStep], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply unconditional flow steps one after another, storing only the last output for the gradient.
+    """Apply unconditional flow steps one after another, storing two of their outputs at most for the gradient.
 
     Every step is a node of its own in the graph, so that the gradients of its parameters are accumulated, and their
     memory is free again, before the step in front of it is reached.
@@ -57,8 +61,11 @@ def run_reversibly(steps: Sequence[FlowStep], x: Tensor) -> tuple[Tensor, Tensor
 class _WayBack:
     """The steps of a run from the last to the first: what is recomputed, and the gradients of the linear maps."""
 
-    def __init__(self, steps: Sequence[FlowStep], z: Tensor) -> None:
-        self.steps, self.z = steps, z
+    z: Tensor
+    """What the next step put out."""
+
+    def __init__(self, steps: Sequence[FlowStep]) -> None:
+        self.steps = steps
         with torch.enable_grad():
             self.maps = linear_maps(steps)
         self.weight, self.bias = (tensor.detach() for tensor in self.maps)
@@ -85,9 +92,14 @@ class _Run:
     steps: Sequence[FlowStep]
     way_back: _WayBack | None = None
 
+    def stores(self, i: int) -> bool:
+        """Tell whether step i stores its output."""
+        n_after = len(self.steps) - 1 - i
+        return n_after in (0, max(SHORTEST_HALF, -(-len(self.steps) // 2)))
+
 
 class _ReversibleStep(torch.autograd.Function):
-    """A step that stores nothing, but for the last one, which stores its output."""
+    """A step that stores nothing, but for the last one and one half-way, which store their output."""
 
     @staticmethod
     def forward(
@@ -95,7 +107,7 @@ class _ReversibleStep(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         z, log_det = run.steps[i].coupling(mix_channels(x, *linear_map))
         ctx.run, ctx.i = run, i
-        if i == len(run.steps) - 1:
+        if run.stores(i):
             ctx.save_for_backward(z)
         return z, log_det
 
@@ -103,8 +115,10 @@ class _ReversibleStep(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
         run, i = ctx.run, ctx.i
-        if i == len(run.steps) - 1:
-            run.way_back = _WayBack(run.steps, *ctx.saved_tensors)
+        if run.way_back is None:
+            run.way_back = _WayBack(run.steps)
+        if ctx.saved_tensors:
+            (run.way_back.z,) = ctx.saved_tensors
         grad_x, parameter_grads = run.way_back.step(i, grad_z, grad_log_det)
         linear_grads: Sequence[Tensor] = ()
         if i == 0:
