@@ -9,6 +9,8 @@ import torch
 from scipy.special import log_softmax, logsumexp, softmax
 
 from flowexpr import FlowExpressionClassifier, inference
+from flowexpr.baselines import CNNExpressionClassifier
+from flowexpr.explain import encode_reference
 
 
 @pytest.fixture(scope="module")
@@ -164,10 +166,18 @@ def test_autocast_around_a_call_changes_nothing(fitted_images, colour_images):
     fit = FlowExpressionClassifier(n_flows=1, hidden_channels=8, max_steps=2, random_state=0).fit
     apart = fit(images, labels).score_samples(images)
     (why,) = fitted_images.explain(images[:1])
+    cnn = CNNExpressionClassifier(hidden_channels=8, max_steps=2, random_state=0).fit(images, labels)
+    certain, features = cnn.predict_proba(images), cnn.transform(images)
+    near = encode_reference(fitted_images, images, labels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert fitted_images.explain(images[:1])[0].text == why.text
         np.testing.assert_array_equal(fitted_images.predict_proba(images), expected)
         np.testing.assert_array_equal(fit(images, labels).score_samples(images), apart)
+        np.testing.assert_array_equal(cnn.predict_proba(images), certain)
+        np.testing.assert_array_equal(cnn.transform(images), features)
+        same = encode_reference(fitted_images, images, labels)
+    near, same = (fitted_images.explain(images[:1], reference=faces)[0].neighbours for faces in (near, same))
+    assert all(a.distance == b.distance for label in near for a, b in zip(near[label], same[label], strict=True))
 
 
 def test_mixed_precision_trains_the_weights_that_it_uses(colour_images):

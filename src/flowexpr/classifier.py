@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
+from flowexpr.autocast import no_autocast
 from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.explain import Explanation, explain
 from flowexpr.fitting import build_module, run_fit
@@ -300,9 +301,7 @@ class FlowExpressionClassifier(
         check_parameters(self.get_params(deep=False))
         given = read_fit_input(self, X, y, groups, self.image_shape)
         self.image_shape_, self.sample_shape_ = given.image_shape, given.sample_shape
-        device = resolve_device(self.device).type
-        # Whatever holds around this call.
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        with torch.inference_mode(False), torch.enable_grad(), no_autocast():  # whatever holds around this call
             run_fit(self, given.rows, given.labels, given.groups, X)
         return self
 
@@ -712,21 +711,20 @@ class FlowExpressionClassifier(
         ValueError
             If a parameter is not what it must be.
         """
-        with torch.autocast(resolve_device(self.device).type, enabled=False):  # whatever holds around this call
-            return explain(
-                self,
-                X,
-                against,
-                label=label,
-                pixel_map=pixel_map,
-                counterfactual=counterfactual,
-                confidence=confidence,
-                neutral=neutral,
-                landmarks=landmarks,
-                reference=reference,
-                exclude=exclude,
-                n_neighbours=n_neighbours,
-            )
+        return explain(
+            self,
+            X,
+            against,
+            label=label,
+            pixel_map=pixel_map,
+            counterfactual=counterfactual,
+            confidence=confidence,
+            neutral=neutral,
+            landmarks=landmarks,
+            reference=reference,
+            exclude=exclude,
+            n_neighbours=n_neighbours,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.

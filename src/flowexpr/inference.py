@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn import functional as F
 
+from flowexpr.autocast import no_autocast
 from flowexpr.flows.model import FlowModel
 from flowexpr.signals import ImageSignal, Signal
 
@@ -46,7 +47,7 @@ def _undisturbed(
 
     @wraps(method)
     def called(self: "Predictor", *args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+        with torch.inference_mode(), no_autocast():
             return method(self, *args, **kwargs)
 
     return called

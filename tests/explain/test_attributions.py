@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 
 from flowexpr.baselines import CNNExpressionClassifier
@@ -26,6 +27,14 @@ def test_every_method_gives_a_map_of_flow_and_cnn(fitted_images, cnn, colour_ima
         assert maps.shape == (2, 16, 16)
         assert np.isfinite(maps).all()
         assert maps.std() > 0
+
+
+def test_autocast_around_a_call_changes_no_map(fitted_images, cnn, colour_images):
+    pytest.importorskip("captum")
+    for model in (fitted_images, cnn):
+        maps = attribute(model, colour_images[0][:1], "gradient_x_input")
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            np.testing.assert_array_equal(attribute(model, colour_images[0][:1], "gradient_x_input"), maps)
 
 
 def test_integrated_gradients_sum_to_the_change_from_black(cnn, colour_images):

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from flowexpr.autocast import no_autocast
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
@@ -208,8 +209,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.device_ = str(resolve_device(self.device))
         self.batch_size_ = resolve_batch_size(self.batch_size, len(rows))
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        device = torch.device(self.device_).type
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        with torch.inference_mode(False), torch.enable_grad(), no_autocast():
             self._train(rows, indices, given.groups)
         return self
 
@@ -259,7 +259,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Of the images as given, without their mirror images.
         """
         rows = self._rows(X)
-        with torch.inference_mode():
+        with torch.inference_mode(), no_autocast():
             batches = [self.module_.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
 
@@ -298,6 +298,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             yield self.signal_.to_model(rows[start : start + PREDICTED_AT_ONCE]).to(device)
 
     @torch.inference_mode()
+    @no_autocast()
     def _mean_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return the logits (n, n_classes), their mean over both views where `mirror_average` is on."""
         parts = []

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from flowexpr.autocast import no_autocast
 from flowexpr.explain.evidence import EvidenceModel, compared_classes, refuse_one_class
 from flowexpr.inputs import class_indices
 
@@ -29,6 +30,7 @@ AT_ONCE = 16
 """Images in one pass of the model."""
 
 
+@no_autocast()
 def attribute(
     estimator: Any, X: ArrayLike, method: str, *, label: Any = None, against: Any = None
 ) -> NDArray[np.float64]:

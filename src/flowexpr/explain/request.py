@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from flowexpr.autocast import no_autocast
 from flowexpr.explain.evidence import EvidenceModel, refuse_one_class
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
@@ -24,6 +25,7 @@ __all__ = ["encode_reference", "explain"]
 
 
 @torch.inference_mode(False)  # no gradient could go through tensors that are made inside a caller's
+@no_autocast()
 def explain(
     estimator: "FlowExpressionClassifier",
     X: ArrayLike,
@@ -81,6 +83,7 @@ def _warn_of_nobody_left(explanations: list[Explanation]) -> None:
         )
 
 
+@no_autocast()
 def encode_reference(
     estimator: "FlowExpressionClassifier", X: ArrayLike, y: ArrayLike, ids: ArrayLike | None = None
 ) -> ReferenceFaces:
