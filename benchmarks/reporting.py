@@ -20,8 +20,9 @@ def machine() -> str:
     """Describe the machine and the versions in one line."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES if _is_installed(name))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     return (
-        f"{os.cpu_count()} cores of {_processor()} ({torch.backends.cpu.get_cpu_capability()}), {memory:.0f} GiB, "
+        f"{os.cpu_count()} cores of {_processor()} ({torch.backends.cpu.get_cpu_capability()}), {memory:.0f} GiB, {gpu}"
         f"{platform.system()}, Python {platform.python_version()}, {versions}"
     )
 

@@ -22,6 +22,8 @@ from flowexpr.parameters import IMAGE_LOSS
 MARKED = "#D55E00"
 """Colour of the paper's weight and of the default."""
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+NAMES = {PAPER["class_loss_weight"]: " (paper)", IMAGE_LOSS.class_loss_weight: " (default)"}
+"""Weights that table and plot mark."""
 HEADER = ["class_loss_weight", "accuracy", "of the folds", "log loss", "bits/dim, training", "bits/dim, left out"]
 
 
@@ -51,10 +53,9 @@ def mean_bits_per_dim(flows: list[Any], images: np.ndarray, rows: list[np.ndarra
 
 def as_table(rows: list[dict[str, Any]]) -> str:
     """Return the table, the paper's weight and the default named."""
-    names = {PAPER["class_loss_weight"]: " (the paper's)", IMAGE_LOSS[0]: " (default)"}
     cells = [
         [
-            f"{row['weight']:g}{names.get(row['weight'], '')}",
+            f"{row['weight']:g}{NAMES.get(row['weight'], '')}",
             f"{100 * row['accuracy']:.1f}",
             " ".join(f"{100 * value:.1f}" for value in row["folds"]),
             f"{row['log_loss']:.3f}",
@@ -73,13 +74,11 @@ def plot(curves: dict[str, list[dict[str, Any]]]) -> None:
         x, y = [row["left_out"] for row in rows], [100 * row["accuracy"] for row in rows]
         ax.plot(x, y, "o-", color="#0072B2")
         for place, (row, at) in enumerate(zip(rows, zip(x, y, strict=True), strict=True)):
-            marked = row["weight"] in (PAPER["class_loss_weight"], IMAGE_LOSS[0])
-            text = f"{row['weight']:g}"
-            text += {PAPER["class_loss_weight"]: " (paper)", IMAGE_LOSS[0]: " (default)"}.get(row["weight"], "")
+            text = f"{row['weight']:g}{NAMES.get(row['weight'], '')}"
             # By turns below to the right and above to the left, so that neighbours do not meet.
             offset, side = ((4, -12), "left") if place % 2 else ((-4, 6), "right")
-            font = {"fontsize": 8, "color": MARKED if marked else "black"}
-            if marked:
+            font = {"fontsize": 8, "color": MARKED if row["weight"] in NAMES else "black"}
+            if row["weight"] in NAMES:
                 ax.plot(*at, "o", color=MARKED)
             ax.annotate(text, at, offset, textcoords="offset points", ha=side, **font)
         ax.set(title=name, xlabel="bits/dim of people left out (lower is better)", ylabel="accuracy by subject, %")
