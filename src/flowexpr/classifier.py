@@ -162,8 +162,9 @@ class FlowExpressionClassifier(
     n_parameters_ : int
         Number of trained numbers.
     history_ : list of dict
-        A row an epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy, skipped_steps, seconds; where
-        a validation set was held out, val_* of both losses and of the accuracy, and validation, how it was split off.
+        A row an epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy (of the samples as augmented
+        and mixed), skipped_steps, seconds; where a validation set was held out, val_* of both losses and of the
+        accuracy, and validation, how it was split off.
     n_steps_ : int
         Optimiser steps done.
     validation_ : {"none", "random", "by group"}
