@@ -85,7 +85,7 @@ class FlowExpressionClassifier(
         Share of the target spread over all classes in the cross-entropy.
     mixup : float or "auto", default="auto"
         Takes the cross-entropy between samples [3]_: each z1 and its label are moved towards those of another sample
-        of the batch, by a share, of a half at most, from Beta(mixup, mixup); 0 is off. "auto" is 0.4 for images, 0
+        of the batch, by a share, of a half at most, from Beta(mixup, mixup); 0 is off. "auto" is 1 for images, 0
         for vectors.
     weight_averaging : float, default=0.99
         Decay of the moving average of the weights, which predicts; 0 for none.

@@ -76,7 +76,7 @@ class LossSettings(NamedTuple):
     mixup: float
 
 
-IMAGE_LOSS = LossSettings(class_loss_weight=3.0, mixup=0.4)
+IMAGE_LOSS = LossSettings(class_loss_weight=3.0, mixup=1.0)
 """What "auto" is for images."""
 
 VECTOR_LOSS = LossSettings(class_loss_weight=0.3, mixup=0.0)
