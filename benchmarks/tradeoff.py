@@ -22,7 +22,7 @@ from flowexpr.parameters import IMAGE_LOSS
 MARKED = "#D55E00"
 """Colour of the paper's weight and of the default."""
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-NAMES = {PAPER["class_loss_weight"]: " (paper)", IMAGE_LOSS.class_loss_weight: " (default)"}
+NAMES = {PAPER["class_loss_weight"]: " (paper)", IMAGE_LOSS[0]: " (default)"}
 """Weights that table and plot mark."""
 HEADER = ["class_loss_weight", "accuracy", "of the folds", "log loss", "bits/dim, training", "bits/dim, left out"]
 

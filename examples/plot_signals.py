@@ -118,7 +118,7 @@ flow = FlowExpressionClassifier(
     hidden_channels=64,
     head_hidden_channels=64,
     class_loss_weight=1.0,
-    mixup=0.0,
+    label_smoothing=0.0,
     max_epochs=12,
     random_state=0,
 )

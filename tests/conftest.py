@@ -20,7 +20,6 @@ TINY = {
     "augment": False,
     "mirror_average": False,
     "label_smoothing": 0.0,
-    "mixup": 0.0,
     "class_loss_weight": 1.0,
     "weight_averaging": 0.5,
     "weight_decay": 0.0,

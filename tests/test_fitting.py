@@ -461,7 +461,6 @@ def test_the_papers_settings_turn_every_addition_off():
         "augment": False,
         "mirror_average": False,
         "label_smoothing": 0.0,
-        "mixup": 0.0,
         "weight_averaging": 0.0,
         "weight_decay": 0.0,
         "calibrate": None,

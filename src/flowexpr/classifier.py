@@ -81,12 +81,8 @@ class FlowExpressionClassifier(
         Random mirroring, small affine changes (5 degrees, 5 % of size, 3 % of shift), light (contrast by half,
         brightness by 50 of 255) and erasing of training images; or a function
         ``(images, generator) -> images`` of float32 arrays (n, H, W, C) within 0..255. Vectors are never changed.
-    label_smoothing : float, default=0.0
-        Share of the target spread over all classes in the cross-entropy.
-    mixup : float or "auto", default="auto"
-        Takes the cross-entropy between samples [3]_: each z1 and its label are moved towards those of another sample
-        of the batch, by a share, of a half at most, from Beta(mixup, mixup); 0 is off. "auto" is 1 for images, 0
-        for vectors.
+    label_smoothing : float or "auto", default="auto"
+        Share of the target spread over all classes in the cross-entropy; "auto" is 0.1 for images, 0 for vectors.
     weight_averaging : float, default=0.99
         Decay of the moving average of the weights, which predicts; 0 for none.
     max_epochs : int or "auto", default="auto"
@@ -162,9 +158,8 @@ class FlowExpressionClassifier(
     n_parameters_ : int
         Number of trained numbers.
     history_ : list of dict
-        A row an epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy (of the samples as augmented
-        and mixed), skipped_steps, seconds; where a validation set was held out, val_* of both losses and of the
-        accuracy, and validation, how it was split off.
+        A row an epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy, skipped_steps, seconds; where
+        a validation set was held out, val_* of both losses and of the accuracy, and validation, how it was split off.
     n_steps_ : int
         Optimiser steps done.
     validation_ : {"none", "random", "by group"}
@@ -188,8 +183,6 @@ class FlowExpressionClassifier(
     .. [1] Aathreya & Canavan, "Expression Recognition using a Flow-based Latent-space Representation".
     .. [2] Izmailov et al., "Semi-Supervised Learning with Normalizing Flows", 2020,
        https://arxiv.org/abs/1912.13025
-    .. [3] Verma et al., "Manifold Mixup: Better Representations by Interpolating Hidden States", 2019,
-       https://arxiv.org/abs/1806.05236
 
     Examples
     --------
@@ -221,8 +214,7 @@ class FlowExpressionClassifier(
         unlabeled: Any = None,
         n_bits: int = 5,
         augment: Any = True,
-        label_smoothing: float = 0.0,
-        mixup: float | str = "auto",
+        label_smoothing: float | str = "auto",
         weight_averaging: float = 0.99,
         max_epochs: int | str = "auto",
         max_steps: int | None = None,
@@ -259,7 +251,6 @@ class FlowExpressionClassifier(
         self.n_bits = n_bits
         self.augment = augment
         self.label_smoothing = label_smoothing
-        self.mixup = mixup
         self.weight_averaging = weight_averaging
         self.max_epochs = max_epochs
         self.max_steps = max_steps

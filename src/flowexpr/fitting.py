@@ -461,11 +461,13 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDA
 def _objective(estimator: "FlowExpressionClassifier", training: TrainingData) -> Objective:
     dtype, device = next(estimator.module_.parameters()).dtype, torch.device(estimator.device_)
     weights = class_weights(estimator, training.y[training.indices])
-    is_image = isinstance(estimator.signal_, ImageSignal)
+    class_loss_weight, label_smoothing = resolve_loss(
+        estimator.class_loss_weight, estimator.label_smoothing, is_image=isinstance(estimator.signal_, ImageSignal)
+    )
     return Objective(
         torch.tensor(estimator.log_prior_, dtype=dtype, device=device),
-        **resolve_loss(estimator.class_loss_weight, estimator.mixup, is_image=is_image)._asdict(),
-        label_smoothing=float(estimator.label_smoothing),
+        class_loss_weight=class_loss_weight,
+        label_smoothing=label_smoothing,
         class_weight=torch.tensor(weights, dtype=dtype, device=device),
         n_dims=estimator.signal_.n_dims,
         log_volume=estimator.signal_.log_volume,

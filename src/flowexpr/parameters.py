@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +39,6 @@ PAPER: dict[str, Any] = {
     "augment": False,
     "mirror_average": False,
     "label_smoothing": 0.0,
-    "mixup": 0.0,
     "weight_averaging": 0.0,
     "weight_decay": 0.0,
     "schedule": "constant",
@@ -62,24 +61,10 @@ BATCHES_OF_AN_EPOCH = 8
 EPOCHS, MOST_EPOCHS, LEAST_STEPS = 30, 90, 700
 """max_epochs="auto": the first; of few images as many epochs as make so many steps, up to the second."""
 
+IMAGE_LOSS = (3.0, 0.1)
+"""class_loss_weight and label_smoothing of "auto" for images."""
 
-class LossSettings(NamedTuple):
-    """Parameters of the loss, resolved.
-
-    Attributes
-    ----------
-    class_loss_weight, mixup : float
-        As in `FlowExpressionClassifier`.
-    """
-
-    class_loss_weight: float
-    mixup: float
-
-
-IMAGE_LOSS = LossSettings(class_loss_weight=3.0, mixup=1.0)
-"""What "auto" is for images."""
-
-VECTOR_LOSS = LossSettings(class_loss_weight=0.3, mixup=0.0)
+VECTOR_LOSS = (0.3, 0.0)
 """The same for vectors, of which density and class are learned together, and unlabelled rows tell the class."""
 
 LARGEST_Z1_SIDE = 4
@@ -171,8 +156,7 @@ CHECKS: dict[str, Check] = {
     "unlabeled": (_is_label, "a label (a string, an integer, a boolean) or None"),
     "n_bits": (lambda v: is_int(v) and 1 <= v <= 8, "an integer from 1 to 8"),
     "augment": _either(callable, "a callable (images, generator) -> images", _BOOL),
-    "label_smoothing": _number(0, 1, open_high=True),
-    "mixup": _or_auto(_number(0)),
+    "label_smoothing": _or_auto(_number(0, 1, open_high=True)),
     "weight_averaging": _number(0, 1, open_high=True),
     "max_epochs": _or_auto(_at_least(1)),
     "max_steps": _at_least(1, or_none=True),
@@ -284,10 +268,13 @@ def resolve_max_epochs(max_epochs: int | str, n_batches: int, *, is_image: bool)
     return min(MOST_EPOCHS, max(EPOCHS, -(-LEAST_STEPS // n_batches))) if is_image else EPOCHS
 
 
-def resolve_loss(class_loss_weight: float | str, mixup: float | str, *, is_image: bool) -> LossSettings:
-    """Return the parameters of the loss as numbers; "auto" chooses by the kind of data."""
-    values = zip((class_loss_weight, mixup), IMAGE_LOSS if is_image else VECTOR_LOSS, strict=True)
-    return LossSettings(*(default if value == "auto" else float(value) for value, default in values))
+def resolve_loss(
+    class_loss_weight: float | str, label_smoothing: float | str, *, is_image: bool
+) -> tuple[float, float]:
+    """Return lambda of equation 6 and the label smoothing; "auto" chooses by the kind of data."""
+    chosen = zip((class_loss_weight, label_smoothing), IMAGE_LOSS if is_image else VECTOR_LOSS, strict=True)
+    weight, smoothing = (default if value == "auto" else float(value) for value, default in chosen)
+    return weight, smoothing
 
 
 def resolve_memory(memory: str, activation_bytes: int) -> str:

@@ -119,8 +119,8 @@ def test_wrong_parameters_and_images_are_errors(fitted):
     X, y = np.zeros((4, 16, 16), np.uint8), [0, 1, 0, 1]
     with pytest.raises(ValueError, match="n_features=0 is not allowed"):
         CNNExpressionClassifier(n_features=0).fit(X, y)
-    with pytest.raises(ValueError, match=r"mixup='auto' is not allowed\. Pass a number of at least 0\."):
-        CNNExpressionClassifier(mixup="auto").fit(X, y)
+    with pytest.raises(ValueError, match=r"label_smoothing='auto' is not allowed\. Pass a number in \[0, 1\)\."):
+        CNNExpressionClassifier(label_smoothing="auto").fit(X, y)
     with pytest.raises(ValueError, match="patience=2 needs a validation set"):
         CNNExpressionClassifier(patience=2).fit(X, y)
     with pytest.raises(ValueError, match=r"fitted on images of shape \(16, 16, 1\)"):
@@ -195,15 +195,3 @@ def test_ctrl_c_leaves_it_fitted(bright_or_dark, monkeypatch):
         cnn.fit(X, y)
     assert cnn.n_steps_ == 3
     assert np.isfinite(cnn.predict_proba(X)).all()
-
-
-def test_mixup_of_deep_features_changes_the_fit_alone(colour_images):
-    X, y = colour_images
-    fits = [
-        CNNExpressionClassifier(hidden_channels=4, max_steps=3, mixup=mixup, augment=False, random_state=0).fit(X, y)
-        for mixup in (0.4, 0.4, 0.0)
-    ]
-    mixed, again, plain = (fit.predict_proba(X) for fit in fits)
-    np.testing.assert_array_equal(mixed, again)
-    assert np.abs(mixed - plain).max() > 1e-6
-    assert fits[0].history_[0]["class_loss"] != fits[2].history_[0]["class_loss"]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from flowexpr.flows import ConditionalFlow, FlowModel, Glow
 from flowexpr.flows.model import ClassLogProb
-from flowexpr.training.objective import UNLABELLED, Objective, mix
+from flowexpr.training.objective import UNLABELLED, Objective
 
 SHARED = [-4.0, -7.0, -5.0, -6.0]
 BY_CLASS = [[-1.0, -2.0, -3.0], [-2.5, -0.5, -4.0], [-3.0, -3.5, -1.0], [-0.2, -2.2, -1.2]]
@@ -18,16 +17,12 @@ N_DIMS = 7
 LOG_VOLUME = 1.5
 
 
-def an_objective(**options):
-    settings = {"class_loss_weight": 0.3, "label_smoothing": 0.0, "mixup": 0.0, **options}
-    settings.setdefault("class_weight", torch.ones(3).double())
-    log_prior = torch.tensor(PRIOR, dtype=torch.float64).log()
-    return Objective(log_prior, n_dims=N_DIMS, log_volume=LOG_VOLUME, **settings)
-
-
 def losses(y=Y, **options):
+    settings = {"class_loss_weight": 0.3, "label_smoothing": 0.0, "class_weight": torch.ones(3).double(), **options}
+    log_prior = torch.tensor(PRIOR, dtype=torch.float64).log()
+    objective = Objective(log_prior, n_dims=N_DIMS, log_volume=LOG_VOLUME, **settings)
     table = ClassLogProb(torch.tensor(SHARED, dtype=torch.float64), torch.tensor(BY_CLASS, dtype=torch.float64))
-    return an_objective(**options)(table, torch.tensor(y))
+    return objective(table, torch.tensor(y))
 
 
 def log_posterior(row):
@@ -64,7 +59,6 @@ def test_prior_decides_between_equal_likelihoods():
         torch.tensor([0.2, 0.8]).log(),
         class_loss_weight=1.0,
         label_smoothing=0.0,
-        mixup=0.0,
         class_weight=torch.ones(2),
         n_dims=1,
         log_volume=0.0,
@@ -119,7 +113,6 @@ def test_both_losses_have_gradients():
         torch.tensor(PRIOR).log(),
         class_loss_weight=0.3,
         label_smoothing=0.0,
-        mixup=0.0,
         class_weight=torch.ones(3),
         n_dims=N_DIMS,
         log_volume=0.0,
@@ -130,62 +123,3 @@ def test_both_losses_have_gradients():
     torch.testing.assert_close(shared.grad, torch.full((4,), -1 / (4 * N_DIMS * math.log(2))))
     assert (by_class.grad[torch.arange(4), torch.tensor(Y)] < 0).all()
     assert by_class.grad[0, 1] > 0
-
-
-@pytest.fixture
-def flow_of_three_classes():
-    """Return a model that is not the identity, and a batch of 2 x 2 images with two rows without a label."""
-    random = torch.Generator().manual_seed(0)
-    model = FlowModel(
-        Glow((1, 2, 2), 1, 2, 4, generator=random), ConditionalFlow((4, 1, 1), 3, 2, 4, generator=random)
-    ).double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=random, dtype=parameter.dtype)
-    x = torch.randn(6, 1, 2, 2, generator=random, dtype=torch.float64)
-    model(x)
-    return model, x, torch.tensor([0, UNLABELLED, 2, 1, 0, UNLABELLED])
-
-
-def test_mixup_leaves_the_density_as_it_is(flow_of_three_classes):
-    model, x, y = flow_of_three_classes
-    mixed = an_objective(mixup=0.4).of_batch(model, x, y, (0, 0))
-    plain = an_objective().of_batch(model, x, y, (0, 0))
-    assert mixed.bits_per_dim.item() == pytest.approx(plain.bits_per_dim.item(), rel=1e-12)
-    assert mixed.class_loss.item() != plain.class_loss.item()
-
-
-def test_mixup_takes_the_class_loss_between_labelled_samples(flow_of_three_classes):
-    model, x, y = flow_of_three_classes
-    weight = torch.tensor([1.0, 5.0, 3.0]).double()
-    found = an_objective(mixup=0.4, class_weight=weight).of_batch(model, x, y, (3, 7))
-    known = y != UNLABELLED
-    z1, targets = mix(model.backbone(x).z[0][known], torch.eye(3).double()[y[known]], 0.4, (3, 7))
-    log_posterior = (
-        model.head.log_prob_of_all_classes(z1) + torch.tensor(PRIOR, dtype=torch.float64).log()
-    ).log_softmax(1)
-    weights = targets * weight
-    expected = -(weights * log_posterior).sum() / weights.sum()
-    assert found.class_loss.item() == pytest.approx(expected.item(), rel=1e-9)
-    assert found.n_correct.item() == int((log_posterior.argmax(1) == y[known]).sum())
-
-
-def test_a_batch_without_labels_has_nothing_to_mix(flow_of_three_classes):
-    model, x, y = flow_of_three_classes
-    found = an_objective(mixup=0.4).of_batch(model, x, torch.full_like(y, UNLABELLED), (0, 0))
-    plain = an_objective()(model(x), torch.full_like(y, UNLABELLED))
-    assert found.total.item() == pytest.approx(plain.total.item(), rel=1e-12)
-
-
-def test_latents_and_labels_are_moved_by_the_same_share():
-    z1, targets = torch.eye(50).double().view(50, 50, 1), torch.eye(50).double()
-    moved, moved_targets = mix(z1, targets, 0.4, (1, 2))
-    torch.testing.assert_close(moved.squeeze(2), moved_targets)
-    torch.testing.assert_close(moved_targets.sum(1), torch.ones(50).double())
-    own = moved_targets.diagonal()
-    assert own.min() >= 0.5
-    assert 0.1 < own[own < 1].std() < 0.2  # of Beta(0.4, 0.4), folded: 0.155
-    again, _ = mix(z1, targets, 0.4, (1, 2))
-    assert torch.equal(again, moved)
-    other, _ = mix(z1, targets, 0.4, (1, 3))
-    assert not torch.equal(other, moved)

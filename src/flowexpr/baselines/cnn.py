@@ -47,10 +47,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Weight of every class in the cross-entropy.
     augment : bool or callable, default=True
         As in `FlowExpressionClassifier`.
-    label_smoothing : float, default=0.0
-        Share of the target spread over all classes.
-    mixup : float, default=0.4
-        As in `FlowExpressionClassifier`, of deep features; 0 is off.
+    label_smoothing : float, default=0.1
+        Share of the target spread over all classes; a number, which has no "auto" here.
     weight_averaging : float, default=0.99
         Decay of the moving average of the weights, which predicts; 0 for none.
     max_epochs : int or "auto", default="auto"
@@ -130,8 +128,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         n_features: int = 128,
         class_weight: Any = None,
         augment: Any = True,
-        label_smoothing: float = 0.0,
-        mixup: float = 0.4,
+        label_smoothing: float = 0.1,
         weight_averaging: float = 0.99,
         max_epochs: int | str = "auto",
         max_steps: int | None = None,
@@ -153,7 +150,6 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.class_weight = class_weight
         self.augment = augment
         self.label_smoothing = label_smoothing
-        self.mixup = mixup
         self.weight_averaging = weight_averaging
         self.max_epochs = max_epochs
         self.max_steps = max_steps
@@ -194,8 +190,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             If ten training steps in a row, or all, have no finite loss or gradient.
         """
         check_parameters(self.get_params(deep=False))
-        if isinstance(self.mixup, str):
-            raise ValueError(f"mixup={self.mixup!r} is not allowed. Pass a number of at least 0.")
+        if isinstance(self.label_smoothing, str):
+            raise ValueError(f"label_smoothing={self.label_smoothing!r} is not allowed. Pass a number in [0, 1).")
         given = read_fit_input(self, X, y, groups, self.image_shape)
         if given.image_shape is None:
             raise ValueError(
@@ -231,9 +227,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         draw_weights(network, torch.Generator().manual_seed(self.seed_))
         self.module_ = network.to(self.device_, memory_format=torch.channels_last)  # type: ignore[call-overload]
         weight = torch.tensor(class_weights(self, y[training.indices]), dtype=torch.float32, device=self.device_)
-        objective = ClassObjective(
-            label_smoothing=float(self.label_smoothing), class_weight=weight, mixup=float(self.mixup)
-        )
+        objective = ClassObjective(label_smoothing=float(self.label_smoothing), class_weight=weight)
         trainer = Trainer(self.module_, objective, training, held_out, plan_of(self, training))
         try:
             trainer.run()

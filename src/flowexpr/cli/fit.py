@@ -70,7 +70,7 @@ def _result(classifier: FlowExpressionClassifier, output: Path) -> str:
     last = classifier.history_[-1]
     lines = [
         f"after epoch {last['epoch']} ({classifier.n_steps_} steps): {last['bits_per_dim']:.3f} bits/dim, class loss "
-        f"{last['class_loss']:.3f} nats, accuracy on the training images as augmented and mixed {last['accuracy']:.1%}",
+        f"{last['class_loss']:.3f} nats, accuracy on the training images as augmented {last['accuracy']:.1%}",
     ]
     if "val_accuracy" in last:
         lines.append(

@@ -27,11 +27,6 @@ class _Head(nn.Module):
     n_classes: int
     hidden_size: int
 
-    def log_prob(self, z1: Tensor, y: Tensor) -> Tensor:
-        """Return log p(z1 | y) of z1 (n, ...) under the class indices y (n,): (n,), nats."""
-        z1_prime, log_det = self(z1, y)
-        return standard_normal_log_prob(z1_prime) + log_det
-
     def log_prob_of_all_classes(self, z1: Tensor) -> Tensor:
         """Return log p(z1 | y = i) for every class i in one pass, in nats.
 
@@ -47,7 +42,8 @@ class _Head(nn.Module):
         """
         n = len(z1)
         y = torch.arange(self.n_classes, device=z1.device).repeat(n)
-        return self.log_prob(z1.repeat_interleave(self.n_classes, 0), y).view(n, self.n_classes)
+        z_prime, log_det = self(z1.repeat_interleave(self.n_classes, 0), y)
+        return (standard_normal_log_prob(z_prime) + log_det).view(n, self.n_classes)
 
     def terms_of_all_classes(self, z1: Tensor) -> Tensor:
         """Return `density_terms` under every class in one pass, (n, n_classes, n_flows + 1, ...), nats.

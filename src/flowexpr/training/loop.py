@@ -208,7 +208,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate(self.step)
         self.parameters.zero_gradient()
-        losses = self.objective.of_batch(self.model, x, y, (plan.seed, self.step))
+        losses = self.objective(self.model(x), y)
         losses.total.backward()
         norm = self.parameters.clip_gradient(LARGEST_GRADIENT)
         finite = math.isfinite(norm) and math.isfinite(losses.total.item())
