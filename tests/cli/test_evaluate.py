@@ -93,3 +93,10 @@ def test_no_more_folds_than_subjects(folder, capsys):
 def test_wrong_options_are_told(folder, arguments, message, capsys):
     assert main(["evaluate", str(folder), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_run_that_fails_leaves_no_folder_behind(folder, tmp_path, capsys):
+    place = tmp_path / "new" / "deeper"
+    assert main(["evaluate", str(folder), "-o", str(place / "all.json"), "--folds", "1"]) == 2
+    assert main(["report", "no result.json", "-o", str(place / "page.html")]) == 2
+    assert not place.parent.exists()

@@ -18,6 +18,7 @@ from flowexpr.cli.options import (
     describe_faces,
     peak_memory,
     read_faces,
+    with_folder,
 )
 from flowexpr.cli.report import add_report_options, first_model, write_report
 from flowexpr.embedding import require_opentsne
@@ -110,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     print(f"\n{result.to_text()}\n\n{_comparisons(result)}{_recalls(result)}\n\n{peak_memory(began)}")
     if options.output:
-        result.to_json(options.output)
+        result.to_json(with_folder(options.output))
         print(f"wrote {options.output}")
     if options.report:
         labels = faces.target_names[faces.target]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowexpr.classifier import FlowExpressionClassifier
-from flowexpr.cli.options import check_writable, command_parser, figure_endings, preparation_of
+from flowexpr.cli.options import check_writable, command_parser, figure_endings, preparation_of, with_folder
 from flowexpr.datasets import load_faces
 from flowexpr.datasets._entries import describe_files
 from flowexpr.display import ExplanationDisplay
@@ -101,13 +101,13 @@ def _run(options: argparse.Namespace) -> int:
         from flowexpr.report.explanations import write_explanations
 
         names = [Path(path).name for path in options.images]
-        write_explanations(explanations, names, options.output, f"Why {Path(options.model).name} says so")
+        write_explanations(explanations, names, with_folder(options.output), f"Why {Path(options.model).name} says so")
     else:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
         ExplanationDisplay(explanations[0]).plot(figure.add_subplot())
-        figure.savefig(options.output, dpi=DPI)
+        figure.savefig(with_folder(options.output), dpi=DPI)
     print(f"wrote {options.output}")
     return 0
 

@@ -18,6 +18,7 @@ from flowexpr.cli.options import (
     describe_faces,
     peak_memory,
     read_faces,
+    with_folder,
 )
 
 __all__ = ["add_parser"]
@@ -63,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _save(classifier: FlowExpressionClassifier, faces: Bunch, output: Path) -> None:
     classifier.preprocessing_ = faces.preparation
-    classifier.save(output)
+    classifier.save(with_folder(output))
 
 
 def _result(classifier: FlowExpressionClassifier, output: Path) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "peak_memory",
     "preparation_of",
     "read_faces",
+    "with_folder",
 ]
 
 
@@ -115,17 +116,20 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_writable(output: str, option: str = "-o") -> None:
-    """Make the folder of a file to write; fail before the work is done where it could not be written after it."""
-    path = Path(output)
+    """Fail before the work is done where a file could not be written after it; nothing is made yet."""
+    path = Path(output).absolute()
     if path.is_dir():
         raise ValueError(f"{option} {output} was expected to be a file, but is a folder. Pass a file in it.")
-    try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path if path.exists() else path.absolute().parent, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise ValueError(f"{option} {output} cannot be written in {path.absolute().parent}. Pass another place.")
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if not os.access(nearest, os.W_OK) or not (nearest == path or nearest.is_dir()):
+        raise ValueError(f"{option} {output} cannot be written in {path.parent}. Pass another place.")
+
+
+def with_folder(output: str | Path) -> Path:
+    """Return the path of a file that is written now, its folder made where it is missing."""
+    path = Path(output)
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def read_faces(options: argparse.Namespace) -> Bunch:

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from flowexpr.cli.options import check_writable, command_parser, figure_endings, preparation_of
+from flowexpr.cli.options import check_writable, command_parser, figure_endings, preparation_of, with_folder
 from flowexpr.cli.predictions import FexColumns, OwnColumns, Smoother, predictions_of
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.display.timeline import Timeline, TimelineDisplay
@@ -144,7 +144,7 @@ def _plot(timelines: list[tuple[str, Timeline]], labels: list[str], output: str)
     figure = Figure(figsize=(10, 3.0 * len(shown)), layout="constrained")
     for ax, (path, line) in zip(np.ravel(figure.subplots(len(shown), 1)), shown, strict=True):
         TimelineDisplay(line.time, line.probabilities, labels, title=Path(path).name).plot(ax)
-    figure.savefig(output, dpi=120)
+    figure.savefig(with_folder(output), dpi=120)
 
 
 def _expand(inputs: list[str]) -> list[str]:
@@ -165,7 +165,7 @@ def _opened(output: str | None) -> Iterator[TextIO]:
             sys.stdout.reconfigure(errors="surrogateescape", newline="")
         yield sys.stdout
         return
-    with open(output, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with open(with_folder(output), "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         yield file
 
 

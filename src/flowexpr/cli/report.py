@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from flowexpr.cli.options import add_reading_options, check_writable, command_parser, read_faces
+from flowexpr.cli.options import add_reading_options, check_writable, command_parser, read_faces, with_folder
 from flowexpr.evaluation import EvaluationResult
 from flowexpr.evaluation.protocols import PROTOCOLS
 from flowexpr.persistence import load
@@ -70,7 +70,7 @@ def write_report(
     path = build(
         result,
         model,
-        output,
+        with_folder(output),
         X=None if faces is None else faces.images,
         names=None if faces is None else [os.path.relpath(path, root) for path in faces.paths],
         skipped=[] if faces is None else [(os.path.relpath(path, root), reason) for path, reason in faces.skipped],
