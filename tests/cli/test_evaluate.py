@@ -1,6 +1,7 @@
 """Cross-validation from the shell."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,3 +101,17 @@ def test_a_run_that_fails_leaves_no_folder_behind(folder, tmp_path, capsys):
     assert main(["evaluate", str(folder), "-o", str(place / "all.json"), "--folds", "1"]) == 2
     assert main(["report", "no result.json", "-o", str(place / "page.html")]) == 2
     assert not place.parent.exists()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(folder, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "closed" / "all.json"
+    exists = Path.exists
+
+    def refuse(path):
+        if path == place:
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert main(["evaluate", str(folder), "-o", str(place)]) == 2
+    assert f"-o {place} cannot be written in {place.parent}. Pass another place." in capsys.readouterr().err

@@ -120,8 +120,12 @@ def check_writable(output: str, option: str = "-o") -> None:
     path = Path(output).absolute()
     if path.is_dir():
         raise ValueError(f"{option} {output} was expected to be a file, but is a folder. Pass a file in it.")
-    nearest = next(place for place in (path, *path.parents) if place.exists())
-    if not os.access(nearest, os.W_OK) or not (nearest == path or nearest.is_dir()):
+    try:
+        nearest = next(place for place in (path, *path.parents) if place.exists())
+        writable = os.access(nearest, os.W_OK) and (nearest == path or nearest.is_dir())
+    except OSError:  # a folder that may not be looked into, or a name that is too long
+        writable = False
+    if not writable:
         raise ValueError(f"{option} {output} cannot be written in {path.parent}. Pass another place.")
 
 
