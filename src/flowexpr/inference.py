@@ -5,9 +5,9 @@ does then not depend on the rows beside it. Images are where only that inverts e
 """
 
 import copy
-from collections.abc import Callable, Iterator
-from functools import cached_property, wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from torch.nn import functional as F
 from flowexpr.autocast import no_autocast
 from flowexpr.flows.model import FlowModel
 from flowexpr.signals import ImageSignal, Signal
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 ACTIVATION_BYTES = 2**24
 """Bytes of the widest activation of a batch, at most: enough to keep the processor busy, little to hold, and little
@@ -38,19 +35,6 @@ MAP_SIDE = 16
 
 SMALLEST_ENERGY = 1e-6
 """Added before a logarithm of energy, whose mean is 1."""
-
-
-def _undisturbed(
-    method: Callable[Concatenate["Predictor", P], R],
-) -> Callable[Concatenate["Predictor", P], R]:
-    """Let a method record no gradient and choose its own precision, whatever holds around the call."""
-
-    @wraps(method)
-    def called(self: "Predictor", *args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.inference_mode(), no_autocast():
-            return method(self, *args, **kwargs)
-
-    return called
 
 
 class Latents(NamedTuple):
@@ -136,7 +120,8 @@ class Predictor:
         batches = [self._views(x) for x in self.batches(rows)]
         return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
-    @_undisturbed
+    @torch.inference_mode()
+    @no_autocast()
     def _views(self, x: Tensor) -> dict[str, NDArray[np.float64]]:
         latents = self.model.backbone(x)
         log_prior = torch.from_numpy(self.log_prior).to(self.device)
@@ -183,18 +168,21 @@ class Predictor:
     def _quantised(self, rows: NDArray[Any]) -> NDArray[Any]:
         return self.signal.to_rows(self.signal.to_model(rows))
 
-    @_undisturbed
+    @torch.inference_mode()
+    @no_autocast()
     def margins(self, z1: NDArray[Any], label: int) -> NDArray[np.float64]:
         """Return by how many nats the class index `label` is likelier for z1 (n, ...) than the next one, (n,)."""
         by_class = self.by_class(self._to_tensor(z1)).cpu().numpy()
         return by_class[:, label] - np.delete(by_class, label, axis=1).max(axis=1, initial=-np.inf)
 
-    @_undisturbed
+    @torch.inference_mode()
+    @no_autocast()
     def z1_from_prime(self, z1_prime: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.floating]:
         """Undo the head: z1 from z'1 and the class indices y."""
         return _to_array(self.model.head.inverse(self._to_tensor(z1_prime), torch.from_numpy(y).to(self.device)))
 
-    @_undisturbed
+    @torch.inference_mode()
+    @no_autocast()
     def decode(self, z: list[NDArray[Any]]) -> NDArray[Any]:
         """Map latents z1, z2, ... back to rows (n, n_features)."""
         size = self._batch_size()
@@ -204,7 +192,8 @@ class Predictor:
             rows.append(self.signal.to_rows(self.model.decode(batch)))
         return np.concatenate(rows)
 
-    @_undisturbed
+    @torch.inference_mode()
+    @no_autocast()
     def sample(self, y: NDArray[np.int64], temperature: float, generator: torch.Generator) -> NDArray[Any]:
         """Draw one row for every class index in y (n,)."""
         size = self._batch_size()
@@ -225,7 +214,8 @@ class Predictor:
         for start in range(0, len(rows), size):
             yield self.signal.to_model(rows[start : start + size]).to(self.device, self.dtype)
 
-    @_undisturbed
+    @torch.inference_mode()
+    @no_autocast()
     def _by_class(self, x: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         latents = self.model.backbone(x)
         return latents.log_prob.double().cpu().numpy(), self.by_class(latents.z[0]).cpu().numpy()
@@ -280,7 +270,8 @@ class Predictor:
             exact=exact,
         )
 
-    @_undisturbed
+    @torch.inference_mode()
+    @no_autocast()
     def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
         z = self.model.encode(self.with_mirror(x) if y is None else x)
         if y is None:
