@@ -51,8 +51,8 @@ Maps = Callable[[Any, np.ndarray, np.ndarray, Any], np.ndarray]
 """Of a model, images, the labels explained and what they are compared with."""
 
 
-def path_of_faces(flow: Any, X: np.ndarray, y: np.ndarray, against: Any) -> np.ndarray:
-    """Return the flow's own maps: along latents, from a neutral version of each face."""
+def from_neutral(flow: Any, X: np.ndarray, y: np.ndarray, against: Any) -> np.ndarray:
+    """Return the flow's own maps, from a neutral version of each face."""
     explained = flow.explain(X, against, label=y, counterfactual=False)
     return np.stack([one.pixel_map for one in explained])
 
@@ -68,7 +68,7 @@ def smoothed(maps: Maps) -> Maps:
 
 
 METHODS: dict[str, tuple[str, Maps]] = {
-    "flow: path of faces (`explain`)": ("flow", path_of_faces),
+    "flow: from a neutral version (`explain`)": ("flow", from_neutral),
     "flow: occlusion": ("flow", by_captum("occlusion")),
     "flow: gradient x input": ("flow", smoothed(by_captum("gradient_x_input"))),
     "flow: integrated gradients from black": ("flow", smoothed(by_captum("integrated_gradients"))),

@@ -686,9 +686,9 @@ class FlowExpressionClassifier(
         confidence : float, default=0.9
             Probability that the counterfactual must have, above 0 and below 1.
         neutral : array-like of one sample or n, or label, default=None
-            The same people at rest, where the map starts from. Otherwise it starts from each sample with its latents
-            moved from the class that the model says to the average of the class of this label ("neutral" where it is
-            None), or, where the model knows no such class or says it already, to the average of all classes.
+            The same people at rest, where the map starts from. Otherwise it starts from the nearest version of each
+            sample that the model takes for the class of this label ("neutral" where it is None), or, where the model
+            knows no such class or says it already, for any class as much as for any other.
         landmarks : array-like of shape (n, 5, 2) or (n, 68, 2), default=None
             x and y in pixels of eyes, nose and mouth corners, or of iBUG's points; None finds eyes and mouth on the
             average training face.

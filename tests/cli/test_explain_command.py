@@ -43,7 +43,7 @@ def test_page_holds_every_image_and_nothing_from_elsewhere(model, folder, tmp_pa
     assert "00.png" in text
     assert "against joy" in text
     assert text.count("Nearest reference faces of joy") == 2
-    assert text.count("more than this face moved to the average of all classes has") == 2
+    assert text.count("than this face moved to a tie of all classes has") == 2
     assert "http" not in text.replace("http-equiv", "")
 
 

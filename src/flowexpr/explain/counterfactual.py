@@ -1,12 +1,10 @@
 """The nearest face of another class: a search in the latent space for the least change that the model is sure of.
 
-The deepest latent moves, by a combination of the differences of its class averages and freely beside it; every other
-latent keeps its place in its prior given the deeper ones, so that hair, light and noise stay as they are, a little
-nearer to their most likely values. Gradient descent through the inverse and the flow itself makes the model sure of
-the class, of the image and of its mirror image alike, for as few grey levels as may be. Then the shortest step on the
-way found is searched, the images decoded and quantised as all images are. What the flow takes for no image at all is
-none of them, however sure the model is of its class: far from all faces, h may say anything. Where no step is sure
-enough, the surest one that was tried is shown, and `Counterfactual.reached` is False.
+Gradient descent (`flowexpr.explain.descent`) makes the model sure of the class for as few grey levels as may be, with
+the other latents a little nearer to their most likely values. Then the shortest step on the way found is searched, the
+images decoded and quantised as all images are. What the flow takes for no image at all is none of them, however sure
+the model is of its class: far from all faces, h may say anything. Where no step is sure enough, the surest one that was
+tried is shown, and `Counterfactual.reached` is False.
 """
 
 import math
@@ -16,25 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 from torch import Tensor
 
+from flowexpr.explain.descent import FREE_RATE, START, descend, least_log_prob, normal_latents
 from flowexpr.explain.evidence import Decided, EvidenceModel
 
 __all__ = ["Counterfactual", "find_counterfactuals"]
 
-N_STEPS = 12
-"""Steps of gradient descent."""
-
-AVERAGES_RATE, FREE_RATE = 0.1, 0.01
-"""Learning rates of the weights of the class averages, and of the free part."""
-
 BOLDER_RATE = 0.03
-"""The latter for samples where the first descent was not enough: nearer to what only this model believes."""
-
-START = 0.5
-"""Where the descent starts, as a share of the difference of the two class averages: all of it leads many samples of a
-model that was trained for long out of the faces, from where the descent does not come back."""
+"""Learning rate of the free part for samples where the first descent was not enough: nearer to what only this model
+believes."""
 
 AIM = 0.4
 """How far beyond the confidence asked for the descent aims, as a share of the rest: images are quantised afterwards."""
@@ -42,10 +31,7 @@ AIM = 0.4
 PRICE_OF_PIXELS = 1.5
 """Nats for a change of all values by the whole range from black to white."""
 
-PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
-"""Nats for the squares of the weights, and of the values of the free part."""
-
-CALM = 0.06
+CALM = 0.16
 """Share by which the other latents come nearer to the means of their priors; it makes up for the rounding to pixels."""
 
 STRENGTHS = (1.0, 1.25, 1.6, 2.0, 3.0)
@@ -53,10 +39,6 @@ STRENGTHS = (1.0, 1.25, 1.6, 2.0, 3.0)
 
 SHORTER = (0.75, 0.5, 0.25)
 """Tried where none of them leads to an image."""
-
-MOST_LOST, MOST_LOST_AT_ALL = 0.7, 10.0
-"""Nats of log p(x) that a counterfactual may lose, for each value of a sample, and that every one may. Faces of one set
-differ by a few tenths a value; noise loses tens."""
 
 N_BISECTIONS = 4
 """Times the interval that holds the shortest step is halved."""
@@ -121,9 +103,7 @@ def find_counterfactuals(model: EvidenceModel, decided: Decided, means: Tensor, 
     found : FoundSteps
         The strip from each sample to its counterfactual; to the surest step tried where none is sure enough.
     """
-    with torch.inference_mode():
-        normal = [level.clone() for level in model.model.backbone(decided.x).normal]
-    allowed = _least_log_prob(model, decided)
+    normal, allowed = normal_latents(model, decided), least_log_prob(model, decided)
     way = _Way(model, decided.z[0], _descend(model, decided, normal, means, confidence, FREE_RATE), normal)
     strength, reached, surest = _shortest(way, decided.b, confidence, allowed)
     left = torch.nonzero(~reached)[:, 0]
@@ -165,50 +145,25 @@ class _Way:
 
 
 def _descend(
-    model: EvidenceModel,
-    decided: Decided,
-    normal: list[Tensor],
-    means: Tensor,
-    confidence: float,
-    free_rate: float,
+    model: EvidenceModel, decided: Decided, normal: list[Tensor], means: Tensor, confidence: float, free_rate: float
 ) -> Tensor:
-    """Return the step of z1 (n, ...) that gradient descent finds."""
-    a, b, n = decided.a, decided.b, len(decided)
-    everyone, network, predictor = torch.arange(n, device=a.device), model.model, model.predictor
+    """Return the step of z1 (n, ...) towards class b that gradient descent finds."""
+    everyone, weights = (
+        torch.arange(len(decided), device=decided.a.device),
+        decided.z[0].new_zeros(len(decided), len(means)),
+    )
+    weights[everyone, decided.b], weights[everyone, decided.a] = START, -START
     want = math.log(confidence + AIM * (1 - confidence))
-    with torch.inference_mode(False), torch.enable_grad():
-        x, z1 = decided.x.clone(), decided.z[0].clone()
-        calm = [(1 - CALM) * level.clone() for level in normal]
-        directions = (means - means.mean(0)).clone().flatten(1)
-        weights = z1.new_zeros(n, len(means))
-        weights[everyone, b], weights[everyone, a] = START, -START
-        weights.requires_grad_()
-        free = torch.zeros_like(z1, requires_grad=True)
-        rates = [{"params": [weights], "lr": AVERAGES_RATE}, {"params": [free], "lr": free_rate}]
-        optimiser = torch.optim.Adam(rates, betas=(0.6, 0.9))
-        for _ in range(N_STEPS):
-            moved = z1 + (weights @ directions).view_as(z1) + free
-            decoded = network.backbone.inverse_of_normal(moved, calm)
-            mirrored = predictor.with_mirror(decoded)[n:]  # none where decisions look at the image alone
-            views = torch.cat([moved, network.encode(mirrored)[0]]) if len(mirrored) else moved
-            by_class = network.head.log_prob_of_all_classes(views)
-            mean = by_class.view(-1, n, len(means)).mean(0)
-            logits = mean / predictor.temperature + torch.from_numpy(predictor.log_prior).to(mean)
-            doubt = (want - torch.log_softmax(logits, 1)[everyone, b]).relu()
-            change = (decoded - x).abs().flatten(1).mean(1)
-            price = PRICE_OF_AVERAGES * weights.square().sum() + PRICE_OF_FREE * free.square().sum()
-            optimiser.zero_grad()
-            (doubt.sum() + PRICE_OF_PIXELS * change.sum() + price).backward()
-            optimiser.step()
-        return ((weights @ directions).view_as(z1) + free).detach()
-
-
-def _least_log_prob(model: EvidenceModel, decided: Decided) -> Tensor:
-    """Return log p(x) that a counterfactual of each sample has to have (n,), nats, as the flow's variable has it."""
-    predictor = model.predictor
-    own = logsumexp(decided.log_likelihoods + predictor.log_prior, axis=1) - predictor.signal.log_volume
-    lost = max(MOST_LOST_AT_ALL, MOST_LOST * decided.x[0].numel())
-    return torch.from_numpy(own - lost).to(decided.x.device)
+    return descend(
+        model,
+        decided,
+        [(1 - CALM) * level for level in normal],
+        means,
+        lambda log_proba: (want - log_proba[everyone, decided.b]).relu(),
+        weights,
+        price_of_pixels=PRICE_OF_PIXELS,
+        free_rate=free_rate,
+    )
 
 
 def _shortest(way: _Way, target: Tensor, confidence: float, least_log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -43,9 +43,9 @@ class Explanation:
         The same, split over flows, cells of the latent grid, channels, and the prior of classes.
     pixel_map : ndarray of shape (H, W) or (n_features,), or None
         Evidence of every pixel (its colours summed), nats: the sum is `evidence` - `baseline_evidence`. That of an
-        image is smoothed by a Gaussian with a standard deviation of a fourteenth of the shorter side.
+        image is smoothed by a Gaussian with a standard deviation of a twentieth of the shorter side.
     start : str or None
-        What the map starts from, in words: "a neutral version of this face", "this face moved to the average of all
+        What the map starts from, in words: "a neutral version of this face", "this face moved to a tie of all
         classes" or "the neutral face given".
     baseline : ndarray or None
         That sample, in the shape of `image`; quantised.

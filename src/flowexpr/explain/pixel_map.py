@@ -1,11 +1,10 @@
-"""Where in the image the evidence lies: integrated gradients along a path of faces, from a neutral one to the image.
+"""Where in the image the evidence lies: integrated gradients from a neutral version of the face to the face.
 
-Integrated gradients [1]_ multiply the gradient of the evidence by the way that every pixel goes, and sum that along a
-path. The usual path is the straight line from a black image. Here a flow gives a better one: the line *between
-latents*, which it decodes to faces all the way (clipped to black and white, as all images are), from the model's most
-neutral version of the same face to the face itself. Pixels that the expression does not move go no way and get no
-evidence; and what all pixels get sums to the difference of the evidence between the two ends (completeness), which
-holds for any path. Gradients of neighbouring pixels differ by noise that no face has; what is shown is smoothed
+Integrated gradients [1]_ multiply the gradient of the evidence by the way that every pixel goes along the line from a
+baseline to the image. The usual baseline is a black image. A flow has a better one: the nearest face that it takes for
+one at rest (`flowexpr.explain.neutral_version`), of the same person under the same light. Pixels that need not move for
+that go no way and get no evidence; and what all pixels get sums to the difference of the evidence between the two ends
+(completeness). Gradients of neighbouring pixels differ by noise that no face has; what is shown is smoothed
 (`smooth`), which leaves the sum as it is.
 
 References
@@ -24,13 +23,13 @@ from torch import Tensor
 
 from flowexpr.explain.evidence import EvidenceModel
 
-__all__ = ["PathIntegral", "integrate_along_path", "smooth"]
+__all__ = ["LineIntegral", "integrate_along_line", "smooth"]
 
 FIRST_STEPS = 7
-"""Steps of the path at first; doubled for the samples whose sum is not complete yet."""
+"""Steps of the line at first; doubled for the samples whose sum is not complete yet."""
 
 MOST_STEPS = 250
-"""Steps of the path at most."""
+"""Steps of the line at most."""
 
 AT_ONCE = 16
 """Points in one pass of the model."""
@@ -41,12 +40,12 @@ TOLERANCE = 0.018
 LEAST_GAP = 0.01
 """Nats that a map may always be off by; of evidence that small, a share says nothing."""
 
-SMOOTHING = 1 / 14
+SMOOTHING = 1 / 20
 """Standard deviation of the smoothing of a map, as a share of the image's shorter side."""
 
 
-class PathIntegral(NamedTuple):
-    """What integrating the gradient along a path gives for n samples.
+class LineIntegral(NamedTuple):
+    """What integrating the gradient along lines gives for n samples.
 
     Attributes
     ----------
@@ -67,10 +66,8 @@ class PathIntegral(NamedTuple):
         return (self.maps.flatten(1).sum(1) - expected).abs() / expected.abs().clamp_min(1e-6)
 
 
-def integrate_along_path(
-    model: EvidenceModel, start: list[Tensor], end: list[Tensor], a: Tensor, b: Tensor
-) -> PathIntegral:
-    """Integrate the gradient of the evidence for class a against b along the line between latents.
+def integrate_along_line(model: EvidenceModel, start: Tensor, end: Tensor, a: Tensor, b: Tensor) -> LineIntegral:
+    """Integrate the gradient of the evidence for class a against b along the lines from `start` to `end`.
 
     The trapezoidal rule. Since the evidence at every point is known, so is the error of every step; where a sum is off
     by more than `TOLERANCE`, the worst steps are halved, up to `MOST_STEPS`. Warns where that was not enough.
@@ -79,20 +76,19 @@ def integrate_along_path(
     ----------
     model : EvidenceModel
         The trained model.
-    start, end : list of Tensor
-        Latents z1, z2, ... of n samples at the two ends.
+    start, end : Tensor of shape (n, ...)
+        The flow's variable at the two ends of n lines.
     a, b : Tensor of shape (n,)
         Class indices.
 
     Returns
     -------
-    integral : PathIntegral
+    integral : LineIntegral
         The maps and the evidence at both ends.
     """
-    ends = [torch.stack(pair) for pair in zip(start, end, strict=True)]
     times = torch.linspace(0, 1, FIRST_STEPS + 1, device=a.device)[:, None].expand(-1, len(a))
-    nodes = _nodes(model, ends, a, b, times)
-    result = PathIntegral(nodes.steps().sum(0), nodes.evidence[0], nodes.evidence[-1])
+    nodes = _nodes(model, start, end, a, b, times)
+    result = LineIntegral(nodes.steps().sum(0), nodes.evidence[0], nodes.evidence[-1])
     left = torch.arange(len(a), device=a.device)
     while len(times) <= MOST_STEPS:
         is_open = torch.nonzero(result.gap[left] > TOLERANCE)[:, 0]  # what is not a number stays so
@@ -101,7 +97,7 @@ def integrate_along_path(
         left, times, nodes = left[is_open], times[:, is_open], nodes.at(is_open)
         worst = nodes.errors().abs().topk((len(times) - 1) // 2, dim=0).indices
         between = (times.gather(0, worst) + times.gather(0, worst + 1)) / 2
-        found = _nodes(model, [level[:, left] for level in ends], a[left], b[left], between)
+        found = _nodes(model, start[left], end[left], a[left], b[left], between)
         times, order = torch.cat([times, between]).sort(0)
         nodes = nodes.with_more(found, order)
         result.maps[left] = nodes.steps().sum(0)
@@ -118,7 +114,7 @@ def smooth(maps: NDArray[np.float64]) -> NDArray[np.float64]:
     return gaussian_filter(maps, (0, sigma, sigma), mode="reflect")
 
 
-def _warn_of_gaps(result: PathIntegral) -> None:
+def _warn_of_gaps(result: LineIntegral) -> None:
     off = result.gap * (result.end - result.start).abs()
     incomplete = ~((result.gap <= TOLERANCE) | (off <= LEAST_GAP))  # also where it is not a number
     if incomplete.any():
@@ -132,7 +128,7 @@ def _warn_of_gaps(result: PathIntegral) -> None:
 
 
 class _Nodes(NamedTuple):
-    """Points of n paths (k, n, ...): the flow's variable there, the evidence and its gradient."""
+    """Points of n lines (k, n, ...): the flow's variable there, the evidence and its gradient."""
 
     x: Tensor
     evidence: Tensor
@@ -147,24 +143,21 @@ class _Nodes(NamedTuple):
         return self.steps().flatten(2).sum(2) - self.evidence.diff(dim=0)
 
     def at(self, rows: Tensor) -> "_Nodes":
-        """Return some paths."""
+        """Return some lines."""
         return _Nodes(*(column[:, rows] for column in self))
 
     def with_more(self, others: "_Nodes", order: Tensor) -> "_Nodes":
-        """Return these points and others of the same paths, in an order (k, n) of each path."""
-        paths = torch.arange(order.shape[1], device=order.device)
-        return _Nodes(*(torch.cat(pair)[order, paths] for pair in zip(self, others, strict=True)))
+        """Return these points and others of the same lines, in an order (k, n) of each."""
+        lines = torch.arange(order.shape[1], device=order.device)
+        return _Nodes(*(torch.cat(pair)[order, lines] for pair in zip(self, others, strict=True)))
 
 
-def _nodes(model: EvidenceModel, ends: list[Tensor], a: Tensor, b: Tensor, times: Tensor) -> _Nodes:
-    """Evaluate the paths at times (k, n), given the latents (2, n, ...) of their ends; many points in one pass."""
+def _nodes(model: EvidenceModel, start: Tensor, end: Tensor, a: Tensor, b: Tensor, times: Tensor) -> _Nodes:
+    """Evaluate the lines at times (k, n); many points in one pass."""
     k, n = times.shape
-    z = [
-        torch.lerp(level[:1], level[1:], times.to(level).view(k, n, *[1] * (level.ndim - 2))).flatten(0, 1)
-        for level in ends
+    x = torch.lerp(start, end, times.to(end).view(k, n, *[1] * (end.ndim - 1))).flatten(0, 1)
+    parts = [
+        model.gradient(x[rows], a[rows % n], b[rows % n])
+        for rows in torch.arange(k * n, device=a.device).split(AT_ONCE)
     ]
-    parts = []
-    for rows in torch.arange(k * n, device=a.device).split(AT_ONCE):
-        x = model.decode([level[rows] for level in z])
-        parts.append((x, *model.gradient(x, a[rows % n], b[rows % n])))
-    return _Nodes(*(torch.cat(column).unflatten(0, (k, n)) for column in zip(*parts, strict=True)))
+    return _Nodes(*(column.unflatten(0, (k, n)) for column in (x, *map(torch.cat, zip(*parts, strict=True)))))

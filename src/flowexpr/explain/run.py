@@ -13,7 +13,8 @@ from flowexpr.explain.counterfactual import Counterfactual, find_counterfactuals
 from flowexpr.explain.evidence import Decided, EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
-from flowexpr.explain.pixel_map import integrate_along_path, smooth
+from flowexpr.explain.neutral_version import neutral_versions
+from flowexpr.explain.pixel_map import integrate_along_line, smooth
 from flowexpr.explain.regions import (
     ELSEWHERE,
     REGIONS,
@@ -180,13 +181,13 @@ class _Batch:
         """Add the map of the evidence, from a neutral version of the sample to the sample; return it unsmoothed too."""
         model, estimator = self.explainer.model, self.explainer.estimator
         start, names = self._start(neutral, "sample" if estimator.image_shape_ is None else "face")
-        integral = integrate_along_path(model, start, self.z, self.a, self.b)
+        integral = integrate_along_line(model, start, self.decided.x, self.a, self.b)
         maps = integral.maps.double().cpu().numpy()
         shape = estimator.image_shape_
         if shape is not None:
             maps = maps.sum(1) if maps.ndim == 4 else maps.reshape(-1, *shape).sum(-1)
         shown = maps if shape is None else smooth(maps)
-        baselines = as_samples(estimator, model.predictor.signal.to_rows(model.decode(start)))
+        baselines = as_samples(estimator, model.predictor.signal.to_rows(start))
         gain, gap = (integral.end - integral.start).tolist(), integral.gap.tolist()
         with_map = [
             replace(
@@ -201,23 +202,20 @@ class _Batch:
         ]
         return with_map, maps
 
-    def _start(self, neutral: NDArray[Any] | None, thing: str) -> tuple[list[Tensor], list[str]]:
-        """Return the latents where the maps start, and what each start is called."""
+    def _start(self, neutral: NDArray[Any] | None, thing: str) -> tuple[Tensor, list[str]]:
+        """Return where the maps start, as the flow's variable (n, ...), and what each start is called."""
+        explainer = self.explainer
         if neutral is not None:
-            model = self.explainer.model
-            given = model.encode(torch.cat(list(model.predictor.batches(neutral))))
-            return [level.clone() for level in given], [f"the neutral {thing} given"] * len(neutral)
-        at_rest = self.explainer.at_rest
-        to_average = torch.ones_like(self.a, dtype=torch.bool) if at_rest is None else self.says == at_rest
-        moved = []
-        for level, mean in zip(self.z, self.explainer.means, strict=True):
-            everywhere = to_average.view(-1, *[1] * (level.ndim - 1))
-            goal = torch.where(everywhere, mean.mean(0), mean[0 if at_rest is None else at_rest])
-            moved.append(level + goal - mean[self.says])
-        average, rest = f"this {thing} moved to the average of all classes", f"a neutral version of this {thing}"
-        if at_rest is not None and at_rest != self.explainer.neutral_class:
-            rest = f"this {thing} moved to {self.explainer.estimator.classes_[at_rest]}"
-        return moved, [average if is_average else rest for is_average in to_average.tolist()]
+            given = torch.cat(list(explainer.model.predictor.batches(neutral)))
+            return given, [f"the neutral {thing} given"] * len(neutral)
+        at_rest = explainer.at_rest
+        is_tie = torch.ones_like(self.a, dtype=torch.bool) if at_rest is None else self.says == at_rest
+        goal = torch.full_like(self.a, at_rest or 0)
+        found = neutral_versions(explainer.model, replace(self.decided, a=self.says), explainer.means[0], goal, is_tie)
+        tie, rest = f"this {thing} moved to a tie of all classes", f"a neutral version of this {thing}"
+        if at_rest is not None and at_rest != explainer.neutral_class:
+            rest = f"this {thing} moved to {explainer.estimator.classes_[at_rest]}"
+        return found, [tie if one else rest for one in is_tie.tolist()]
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample taken for the other class; for the first, where the model says the other already."""

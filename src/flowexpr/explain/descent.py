@@ -1,0 +1,107 @@
+"""A face like another one of which the model says something else: gradient descent in the deepest latent.
+
+z1 moves by a combination of the differences of its class averages and freely beside it; every other latent keeps its
+place in its prior given the deeper ones, so that hair, light and noise stay as they are. The gradient goes through the
+exact inverse, so that what is asked for is had for as few grey levels as may be.
+"""
+
+from collections.abc import Callable
+
+import torch
+from scipy.special import logsumexp
+from torch import Tensor
+
+from flowexpr.explain.evidence import Decided, EvidenceModel
+
+__all__ = ["START", "descend", "least_log_prob", "normal_latents"]
+
+N_STEPS = 12
+"""Steps of gradient descent."""
+
+N_MIRRORED = 6
+"""The last so many of them ask about the mirror image too, as decisions do, which takes twice the time."""
+
+AVERAGES_RATE, FREE_RATE = 0.1, 0.01
+"""Learning rates of the weights of the class averages, and of the free part."""
+
+START = 0.5
+"""Where a descent starts, as a share of the difference of two class averages: all of it leads many samples of a model
+that was trained for long out of the faces, from where the descent does not come back."""
+
+PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
+"""Nats for the squares of the weights, and of the values of the free part."""
+
+MOST_LOST, MOST_LOST_AT_ALL = 0.7, 10.0
+"""Nats of log p(x) that a sample may lose on the way, for each of its values, and that every one may. Faces of one set
+differ by a few tenths a value; noise loses tens."""
+
+
+def descend(
+    model: EvidenceModel,
+    decided: Decided,
+    normal: list[Tensor],
+    means: Tensor,
+    doubt: Callable[[Tensor], Tensor],
+    weights: Tensor,
+    *,
+    price_of_pixels: float,
+    free_rate: float = FREE_RATE,
+) -> Tensor:
+    """Return the step of z1 (n, ...) after which the model has no doubt, as far as `N_STEPS` steps lead.
+
+    Parameters
+    ----------
+    model : EvidenceModel
+        The trained model.
+    decided : Decided
+        The n samples.
+    normal : list of Tensor
+        Their other latents in units of their priors, as they shall be.
+    means : Tensor of shape (n_classes, ...)
+        Averages of z1.
+    doubt : callable
+        Of log-probabilities of the classes (n, n_classes), the nats (n,) that are missing; 0 where it is enough.
+    weights : Tensor of shape (n, n_classes)
+        Of the class averages, less the average of all classes: where the descent starts.
+    price_of_pixels : float
+        Nats for a change of all values by the whole range from black to white.
+    free_rate : float
+        Learning rate of the free part.
+    """
+    network, predictor, n = model.model, model.predictor, len(decided)
+    log_prior = torch.from_numpy(predictor.log_prior)
+    with torch.inference_mode(False), torch.enable_grad():
+        x, z1, normal = decided.x.clone(), decided.z[0].clone(), [level.clone() for level in normal]
+        directions = (means - means.mean(0)).clone().flatten(1)
+        weights = weights.clone().requires_grad_()
+        free = torch.zeros_like(z1, requires_grad=True)
+        rates = [{"params": [weights], "lr": AVERAGES_RATE}, {"params": [free], "lr": free_rate}]
+        optimiser = torch.optim.Adam(rates, betas=(0.6, 0.9))
+        for left in range(N_STEPS, 0, -1):
+            moved = z1 + (weights @ directions).view_as(z1) + free
+            decoded = network.backbone.inverse_of_normal(moved, normal)
+            views = [moved]
+            if predictor.mirror and left <= N_MIRRORED:
+                views.append(network.encode(predictor.signal.mirror(decoded))[0])
+            by_class = network.head.log_prob_of_all_classes(torch.cat(views)).view(len(views), n, -1).mean(0)
+            log_proba = torch.log_softmax(by_class / predictor.temperature + log_prior.to(by_class), 1)
+            change = (decoded - x).abs().flatten(1).mean(1)
+            price = PRICE_OF_AVERAGES * weights.square().sum() + PRICE_OF_FREE * free.square().sum()
+            optimiser.zero_grad()
+            (doubt(log_proba).sum() + price_of_pixels * change.sum() + price).backward()
+            optimiser.step()
+        return ((weights @ directions).view_as(z1) + free).detach()
+
+
+def normal_latents(model: EvidenceModel, decided: Decided) -> list[Tensor]:
+    """Return z2 ... of samples in units of their priors given the deeper ones."""
+    with torch.inference_mode():
+        return [level.clone() for level in model.model.backbone(decided.x).normal]
+
+
+def least_log_prob(model: EvidenceModel, decided: Decided) -> Tensor:
+    """Return log p(x) that an image made of each sample has to have (n,), nats, as the flow's variable has it."""
+    predictor = model.predictor
+    own = logsumexp(decided.log_likelihoods + predictor.log_prior, axis=1) - predictor.signal.log_volume
+    lost = max(MOST_LOST_AT_ALL, MOST_LOST * decided.x[0].numel())
+    return torch.from_numpy(own - lost).to(decided.x.device)
