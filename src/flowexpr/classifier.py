@@ -166,6 +166,9 @@ class FlowExpressionClassifier(
         How the validation set was split off.
     class_latents_ : list of ndarray of shape (n_classes, ...)
         Mean of every latent z1, z2, ... by class, over the surest third of at most 256 training samples each.
+    face_frame_ : list of two lists of two float, or None
+        Where the average training face has, in pixels, the point between its eyes (x, y), and the way from there to its
+        mouth (x, y); None for vectors.
     typicality_reference_ : TypicalityReference
         What at most 1000 training samples looked like to the flow, in Gaussians of low rank; for `typicality`.
     preprocessing_ : dict

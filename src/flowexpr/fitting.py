@@ -17,6 +17,7 @@ from flowexpr import persistence
 from flowexpr._callbacks import EpochCallbacks
 from flowexpr.calibration import fit_temperature
 from flowexpr.exceptions import ModelFileError, TrainingDivergedError
+from flowexpr.explain.regions import frame_of_average_face
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
 from flowexpr.inference import Predictor
 from flowexpr.inputs import find_input_range, split_labels
@@ -57,6 +58,9 @@ ARCHITECTURE = (
 
 MOST_FEATURES = 1000
 """Features of a vector above which fit warns."""
+
+FACES_AVERAGED = 1000
+"""Training faces, at most, on whose average eyes and mouth are found."""
 
 SAMPLES_PER_CLASS_MEAN = 256
 """Training samples of a class, at most, of which the surest third is averaged for morphs."""
@@ -448,6 +452,7 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDA
     estimator.history_ = _history(estimator, trainer)
     estimator.module_.eval()
     predictor = estimator._predictor()
+    _set_face_frame(estimator, trainer.data)
     _set_class_latents(estimator, predictor, trainer.data, trainer.step)
     _set_typicality(estimator, predictor, trainer.data, groups, trainer.step)
     held_out = trainer.validation
@@ -491,6 +496,16 @@ def plan_of(estimator: "FlowExpressionClassifier", training: TrainingData) -> Pl
         device=torch.device(estimator.device_),
         verbose=int(estimator.verbose),
     )
+
+
+def _set_face_frame(estimator: "FlowExpressionClassifier", training: TrainingData) -> None:
+    """Find eyes and mouth on the average of evenly chosen training faces; their average itself is not kept."""
+    estimator.face_frame_ = None
+    if estimator.image_shape_ is not None:
+        chosen = training.indices[:: math.ceil(len(training.indices) / FACES_AVERAGED)]
+        average = training.rows[chosen].mean(0, dtype=np.float64).reshape(estimator.image_shape_).mean(-1)
+        frame = frame_of_average_face(average)
+        estimator.face_frame_ = [frame.origin.tolist(), frame.down.tolist()]
 
 
 def _set_class_latents(

@@ -40,6 +40,7 @@ FITTED_SCALARS = (
     "history_",
     "preprocessing_",
     "architecture_",
+    "face_frame_",
 )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 __all__ = ["ELSEWHERE", "REGIONS", "FaceFrame", "frame_of_average_face", "frames_of_landmarks", "region_labels"]
 
@@ -29,11 +29,38 @@ _BOXES = (
     ("chin", 0.0, 0.85, 1.30, 1.78),
 )
 
-EYE_ROWS = (0.30, 0.58)
+# What an upright face shows, in another frame: the origin lies between the eyes, and x is in distances between them.
+# (x, y, x and y of what is brighter, weight); y is in the same unit, and from the nose on in ways from eyes to mouth.
+_EYES_AND_BROWS = (
+    (0.5, 0.0, 0.0, 0.0, 1.0),  # eyes, and the bridge of the nose between them
+    (0.5, 0.0, 0.5, 0.5, 1.0),  # and the cheeks below them
+    (0.5, -0.38, 0.0, -0.45, 0.5),  # brows, and the forehead
+)
+_NOSE_AND_MOUTH = (
+    (0.0, 0.61, 0.38, 0.61, 1.0),  # nostrils, and the cheeks beside them
+    (0.0, 0.61, 0.0, 0.3, 0.5),  # and the ridge of the nose
+    (0.0, 1.0, 0.52, 1.0, 1.0),  # the mouth, and the cheeks beside it
+    (0.0, 1.0, 0.0, 0.82, 0.5),  # and the upper lip
+    (0.0, 1.0, 0.0, 1.35, 0.5),  # and the chin
+)
+
+EYE_ROWS = (0.18, 0.60)
 """Where the eyes of an upright, cropped face are looked for, as shares of the height."""
 
-MOUTH_BELOW_EYES = (0.25, 0.42)
-"""How far below the eyes the mouth is looked for, as shares of the height."""
+EYE_DISTANCES = (0.26, 0.52)
+"""Between the eyes, as shares of the width."""
+
+EYES_TO_MOUTH = (0.9, 1.0, 1.1, 1.2)
+"""As shares of the distance between the eyes."""
+
+N_DISTANCES = 14
+"""So many of them are tried."""
+
+LOWEST_MOUTH = 0.95
+"""Share of the height."""
+
+BLUR = 0.1
+"""Standard deviation of the smoothing before brightness is compared, as a share of the distance between the eyes."""
 
 
 class FaceFrame(NamedTuple):
@@ -102,8 +129,8 @@ def frames_of_landmarks(landmarks: ArrayLike, n: int, shape: tuple[int, int]) ->
 def frame_of_average_face(image: NDArray[np.floating]) -> FaceFrame:
     """Find eyes and mouth in the average of upright, cropped faces.
 
-    Eyes are the rows where both sides are darkest against the bridge of the nose between them; the mouth is where the
-    middle is darkest against the cheeks beside it.
+    They are where the image, made symmetric, is most like a face: eyes, brows, nostrils and mouth darker than what is
+    beside, above and below them.
 
     Parameters
     ----------
@@ -116,32 +143,35 @@ def frame_of_average_face(image: NDArray[np.floating]) -> FaceFrame:
         Where it is.
     """
     height, width = image.shape
-    middle, eyes = _mean_of_columns(image, 0, 0.06), _mean_of_columns(image, 0.1, 0.26)
-    mouth, cheeks = _mean_of_columns(image, 0, 0.1), _mean_of_columns(image, 0.18, 0.3)
-    rows = (np.arange(height) + 0.5) / height
-    eye_row = _peak(middle - eyes, rows, *EYE_ROWS)
-    mouth_row = _peak(cheeks - mouth, rows, *(eye_row + below for below in MOUTH_BELOW_EYES))
-    origin = np.array([(width - 1) / 2, eye_row * height - 0.5])
-    return FaceFrame(origin, np.array([0.0, (mouth_row - eye_row) * height]))
+    symmetric = image + image[:, ::-1]
+    eyes = np.arange(EYE_ROWS[0] * height, EYE_ROWS[1] * height, 0.5)
+    best = (-np.inf, 0.0, 0.0)  # how like a face, row of the eyes, way to the mouth
+    for distance in np.linspace(*EYE_DISTANCES, N_DISTANCES) * width:
+        smooth = gaussian_filter(symmetric, BLUR * distance)
+        upper = _contrast(smooth, eyes, distance, distance, _EYES_AND_BROWS)
+        for way in np.multiply(EYES_TO_MOUTH, distance):
+            like = upper + _contrast(smooth, eyes, distance, way, _NOSE_AND_MOUTH)
+            like[eyes + way > LOWEST_MOUTH * height] = -np.inf
+            place = int(like.argmax())
+            best = max(best, (float(like[place]), float(eyes[place]), float(way)))
+    return FaceFrame(np.array([(width - 1) / 2, best[1]]), np.array([0.0, best[2]]))
 
 
-def _mean_of_columns(image: NDArray[np.floating], low: float, high: float) -> NDArray[np.floating]:
-    """Return the mean (H,) of the columns between two distances from the middle, as shares of the width.
+def _contrast(
+    smooth: NDArray[np.floating],
+    eyes: NDArray[np.float64],
+    distance: float,
+    down: float,
+    pairs: tuple[tuple[float, ...], ...],
+) -> NDArray[np.float64]:
+    """Return by how much darker places of a face are than others, summed, for every row of its eyes."""
 
-    Small images may have none there; it is then the nearest ones.
-    """
-    width = image.shape[1]
-    distance = np.abs(np.arange(width) - (width - 1) / 2) / width
-    outside = np.maximum(np.maximum(low - distance, distance - high), 0.0)
-    return image[:, outside <= outside.min()].mean(1)
+    def brightness(x: float, y: float) -> NDArray[np.float64]:
+        column = np.full_like(eyes, (smooth.shape[1] - 1) / 2 + x * distance)
+        return map_coordinates(smooth, [eyes + y * down, column], order=1, mode="nearest", output=np.float64)
 
-
-def _peak(profile: NDArray[np.floating], rows: NDArray[np.float64], low: float, high: float) -> float:
-    """Return the row of the highest local maximum between two rows, their middle where there is none."""
-    smooth = gaussian_filter1d(profile, 0.02 * len(rows), mode="nearest")
-    inside = (rows[1:-1] >= low) & (rows[1:-1] <= high)
-    peaks = 1 + np.flatnonzero(inside & (smooth[1:-1] >= smooth[:-2]) & (smooth[1:-1] > smooth[2:]))
-    return float(rows[peaks[smooth[peaks].argmax()]]) if len(peaks) else (low + high) / 2
+    found = [weight * (brightness(*brighter) - brightness(x, y)) for x, y, *brighter, weight in pairs]
+    return np.sum(found, axis=0)
 
 
 def region_labels(shape: tuple[int, int], frame: FaceFrame) -> NDArray[np.int64]:

@@ -19,7 +19,6 @@ from flowexpr.explain.regions import (
     ELSEWHERE,
     REGIONS,
     FaceFrame,
-    frame_of_average_face,
     region_labels,
 )
 from flowexpr.explain.text import describe
@@ -116,7 +115,7 @@ class Explainer:
             by_feature = [dict(zip(self.feature_names or (), row, strict=True)) for row in maps.tolist()]
             return [replace(one, regions=nats) for one, nats in zip(found, by_feature, strict=True)]
         if frames is None:
-            frames = [self._average_frame(shape)] * len(found)
+            frames = [self._average_frame()] * len(found)
         regions = []
         for one_map, frame in zip(maps, frames, strict=True):
             labels = region_labels(shape[:2], frame)
@@ -124,10 +123,15 @@ class Explainer:
             regions.append(dict(zip((*REGIONS, ELSEWHERE), sums.tolist(), strict=True)))
         return [replace(one, regions=by_name) for one, by_name in zip(found, regions, strict=True)]
 
-    def _average_frame(self, shape: tuple[int, int, int]) -> FaceFrame:
-        """Return where the face is in the image (H, W, C) that the mean latents of the training set decode to."""
-        face = self.model.decode([mean.mean(0, keepdim=True) for mean in self.means])
-        return frame_of_average_face(self.model.predictor.signal.to_rows(face).reshape(shape).mean(-1, dtype=float))
+    def _average_frame(self) -> FaceFrame:
+        """Return where the average training face has eyes and mouth."""
+        if not hasattr(self.estimator, "face_frame_"):
+            raise ValueError(
+                "the model does not know where its training faces have eyes and mouth, since an earlier flowexpr wrote "
+                "its file. Pass landmarks, or pixel_map=False, or fit it again."
+            )
+        origin, down = map(np.array, self.estimator.face_frame_)
+        return FaceFrame(origin, down)
 
     def _to_tensor(self, latent: NDArray[Any]) -> Tensor:
         predictor = self.model.predictor
