@@ -31,6 +31,7 @@ language = "en"
 
 # Pages
 myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
 html_theme = "furo"
 html_title = f"flowexpr {release}"
 html_static_path = ["_static"]
