@@ -1,10 +1,10 @@
 """The nearest face of another class: a search in the latent space for the least change that the model is sure of.
 
-Gradient descent (`flowexpr.explain.descent`) makes the model sure of the class for as few grey levels as may be, with
-the other latents a little nearer to their most likely values. Then the shortest step on the way found is searched, the
-images decoded and quantised as all images are. What the flow takes for no image at all is none of them, however sure
-the model is of its class: far from all faces, h may say anything. Where no step is sure enough, the surest one that was
-tried is shown, and `Counterfactual.reached` is False.
+A descent in the latent space (`flowexpr.explain.descent`) makes the model sure of the class for as few grey levels as
+may be, with the other latents a little nearer to their most likely values. Then the shortest step on the way found is
+searched, the images decoded and quantised as all images are. What the flow takes for no image at all is none of them,
+however sure the model is of its class: far from all faces, h may say anything. Where no step is sure enough, the surest
+one that was tried is shown, and `Counterfactual.reached` is False.
 """
 
 import math
@@ -16,16 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowexpr.explain.descent import FREE_RATE, START, descend, least_log_prob, normal_latents
+from flowexpr.explain.descent import START, Aim, descend, least_log_prob
 from flowexpr.explain.evidence import Decided, EvidenceModel
 
-__all__ = ["Counterfactual", "find_counterfactuals"]
+__all__ = ["Counterfactual", "aim_at_class", "find_counterfactuals"]
 
 BOLDER_RATE = 0.03
 """Learning rate of the free part for samples where the first descent was not enough: nearer to what only this model
 believes."""
 
-AIM = 0.4
+SURER = 0.4
 """How far beyond the confidence asked for the descent aims, as a share of the rest: images are quantised afterwards."""
 
 PRICE_OF_PIXELS = 1.5
@@ -84,8 +84,40 @@ class FoundSteps:
     reached: NDArray[np.bool_]
 
 
-def find_counterfactuals(model: EvidenceModel, decided: Decided, means: Tensor, confidence: float) -> FoundSteps:
-    """Find a short step in the latent space that makes the model say class `decided.b`.
+def aim_at_class(decided: Decided, normal: list[Tensor], n_classes: int, confidence: float) -> Aim:
+    """Return what the descent to the nearest sample of class `decided.b` looks for.
+
+    Parameters
+    ----------
+    decided : Decided
+        The n samples, and the classes a that the model says and b that it shall say.
+    normal : list of Tensor
+        Their other latents in units of their priors.
+    n_classes : int
+        Number of classes.
+    confidence : float
+        Least probability of class b.
+    """
+    everyone = torch.arange(len(decided), device=decided.a.device)
+    weights = decided.z[0].new_zeros(len(decided), n_classes)
+    weights[everyone, decided.b], weights[everyone, decided.a] = START, -START
+    want = math.log(confidence + SURER * (1 - confidence))
+
+    def doubt(log_proba: Tensor) -> Tensor:
+        return (want - log_proba[everyone, decided.b]).relu()
+
+    return Aim(decided, [(1 - CALM) * level for level in normal], weights, doubt, PRICE_OF_PIXELS)
+
+
+def find_counterfactuals(
+    model: EvidenceModel,
+    decided: Decided,
+    normal: list[Tensor],
+    means: Tensor,
+    confidence: float,
+    step: Tensor,
+) -> FoundSteps:
+    """Find the shortest step in the latent space that makes the model say class `decided.b`.
 
     Parameters
     ----------
@@ -93,23 +125,28 @@ def find_counterfactuals(model: EvidenceModel, decided: Decided, means: Tensor, 
         The trained model.
     decided : Decided
         The n samples, and the classes a that the model says and b that it shall say.
+    normal : list of Tensor
+        Their other latents in units of their priors.
     means : Tensor of shape (n_classes, ...)
         Averages of z1.
     confidence : float
         Least probability of class b.
+    step : Tensor of shape (n, ...)
+        What `descend` found for `aim_at_class`.
 
     Returns
     -------
     found : FoundSteps
         The strip from each sample to its counterfactual; to the surest step tried where none is sure enough.
     """
-    normal, allowed = normal_latents(model, decided), least_log_prob(model, decided)
-    way = _Way(model, decided.z[0], _descend(model, decided, normal, means, confidence, FREE_RATE), normal)
+    allowed = least_log_prob(model, decided)
+    way = _Way(model, decided.z[0], step, normal)
     strength, reached, surest = _shortest(way, decided.b, confidence, allowed)
     left = torch.nonzero(~reached)[:, 0]
     if len(left):
         few, of_few = decided[left], [level[left] for level in normal]
-        bolder = _Way(model, few.z[0], _descend(model, few, of_few, means, confidence, BOLDER_RATE), of_few)
+        (bolder_step,) = descend(model, means, [aim_at_class(few, of_few, len(means), confidence)], BOLDER_RATE)
+        bolder = _Way(model, few.z[0], bolder_step, of_few)
         bolder_strength, reached[left], bolder_surest = _shortest(bolder, few.b, confidence, allowed[left])
         takes = reached[left] | (bolder_surest > surest[left])
         way.step[left[takes]], strength[left[takes]] = bolder.step[takes], bolder_strength[takes]
@@ -142,28 +179,6 @@ class _Way:
         with torch.inference_mode():
             x = self.model.model.backbone.inverse_of_normal(z1, normal)
         return signal.to_model(signal.to_rows(x)).to(x.device, x.dtype)
-
-
-def _descend(
-    model: EvidenceModel, decided: Decided, normal: list[Tensor], means: Tensor, confidence: float, free_rate: float
-) -> Tensor:
-    """Return the step of z1 (n, ...) towards class b that gradient descent finds."""
-    everyone, weights = (
-        torch.arange(len(decided), device=decided.a.device),
-        decided.z[0].new_zeros(len(decided), len(means)),
-    )
-    weights[everyone, decided.b], weights[everyone, decided.a] = START, -START
-    want = math.log(confidence + AIM * (1 - confidence))
-    return descend(
-        model,
-        decided,
-        [(1 - CALM) * level for level in normal],
-        means,
-        lambda log_proba: (want - log_proba[everyone, decided.b]).relu(),
-        weights,
-        price_of_pixels=PRICE_OF_PIXELS,
-        free_rate=free_rate,
-    )
 
 
 def _shortest(way: _Way, target: Tensor, confidence: float, least_log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor
 
-from flowexpr.explain.descent import START, descend, least_log_prob, normal_latents
+from flowexpr.explain.descent import START, Aim, least_log_prob
 from flowexpr.explain.evidence import Decided, EvidenceModel
 
-__all__ = ["neutral_versions"]
+__all__ = ["aim_at_rest", "neutral_versions"]
 
 PRICE_OF_PIXELS = 5.0
 """Nats for a change of all values by the whole range from black to white."""
@@ -28,24 +28,24 @@ STRENGTHS = (1.0, 0.5, 0.25)
 """Of the step found, tried one after another until one leads to an image; else the face is its own version."""
 
 
-def neutral_versions(model: EvidenceModel, decided: Decided, means: Tensor, at_rest: Tensor, is_tie: Tensor) -> Tensor:
-    """Return a neutral version of each sample, (n, ...), as the flow's variable, not quantised.
+def aim_at_rest(decided: Decided, normal: list[Tensor], n_classes: int, at_rest: Tensor, is_tie: Tensor) -> Aim:
+    """Return what the descent to a neutral version looks for.
 
     Parameters
     ----------
-    model : EvidenceModel
-        The trained model.
     decided : Decided
         The n samples, `decided.a` being what the model says of them.
-    means : Tensor of shape (n_classes, ...)
-        Averages of z1.
+    normal : list of Tensor
+        Their other latents in units of their priors.
+    n_classes : int
+        Number of classes.
     at_rest : Tensor of shape (n,)
         Index of the class at rest.
     is_tie : Tensor of shape (n,), bool
         Which are to be moved to a tie of all classes instead.
     """
-    n, n_classes = len(decided), len(means)
-    everyone, weights = torch.arange(n, device=at_rest.device), decided.z[0].new_zeros(n, n_classes)
+    everyone = torch.arange(len(decided), device=at_rest.device)
+    weights = decided.z[0].new_zeros(len(decided), n_classes)
     weights[everyone, at_rest] = torch.where(is_tie, 0.0, START).to(weights)
     weights[everyone, decided.a] = -START
 
@@ -54,15 +54,28 @@ def neutral_versions(model: EvidenceModel, decided: Decided, means: Tensor, at_r
         unsure = math.log(CONFIDENCE) - log_proba[everyone, at_rest]
         return torch.where(is_tie, uneven, unsure).relu()
 
-    normal = normal_latents(model, decided)
-    step = descend(model, decided, normal, means, doubt, weights, price_of_pixels=PRICE_OF_PIXELS)
-    found, allowed, left = decided.x.clone(), least_log_prob(model, decided), everyone
+    return Aim(decided, normal, weights, doubt, PRICE_OF_PIXELS)
+
+
+def neutral_versions(model: EvidenceModel, aim: Aim, step: Tensor) -> Tensor:
+    """Return a neutral version of each sample, (n, ...), as the flow's variable, not quantised.
+
+    Parameters
+    ----------
+    model : EvidenceModel
+        The trained model.
+    aim : Aim
+        What was looked for.
+    step : Tensor of shape (n, ...)
+        What `descend` found.
+    """
+    decided = aim.decided
+    found, allowed = decided.x.clone(), least_log_prob(model, decided)
+    left = torch.arange(len(decided), device=step.device)
     for strength in STRENGTHS:
-        z1 = decided.z[0][left] + strength * step[left]
+        z1, normal = decided.z[0][left] + strength * step[left], [level[left] for level in aim.normal]
         with torch.inference_mode():
-            x = model.predictor.signal.limit(
-                model.model.backbone.inverse_of_normal(z1, [level[left] for level in normal])
-            )
+            x = model.predictor.signal.limit(model.model.backbone.inverse_of_normal(z1, normal))
         is_image = model.probabilities_and_log_prob(x)[1] >= allowed[left]  # not a number is none
         found[left[is_image]], left = x[is_image], left[~is_image]
         if not len(left):

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
-from flowexpr.explain.counterfactual import Counterfactual, find_counterfactuals
+from flowexpr.explain.counterfactual import Counterfactual, aim_at_class, find_counterfactuals
+from flowexpr.explain.descent import Aim, descend, normal_latents
 from flowexpr.explain.evidence import Decided, EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
-from flowexpr.explain.neutral_version import neutral_versions
+from flowexpr.explain.neutral_version import aim_at_rest, neutral_versions
 from flowexpr.explain.pixel_map import integrate_along_line, smooth
 from flowexpr.explain.regions import (
     ELSEWHERE,
@@ -95,6 +96,7 @@ class Explainer:
             part = slice(start, start + AT_ONCE)
             batch = _Batch(self, decided[part])
             found = batch.decisions(as_samples(self.estimator, rows[part]))
+            batch.descend(to_rest=self.pixel_map and neutral is None, to_other=self.counterfactual)
             if self.pixel_map:
                 found, maps = batch.with_maps(found, None if neutral is None else neutral[part])
                 found = self._with_regions(found, maps, None if frames is None else frames[part])
@@ -146,6 +148,26 @@ class _Batch:
         self.explainer, self.decided = explainer, decided
         self.z, self.a, self.b = decided.z, decided.a, decided.b
         self.says = torch.from_numpy(decided.logits.argmax(1)).to(self.a)
+        self.target = torch.where(self.b == self.says, self.a, self.b)  # of the counterfactual
+        at_rest = explainer.at_rest
+        self.is_tie = torch.ones_like(self.a, dtype=torch.bool) if at_rest is None else self.says == at_rest
+        self.normal: list[Tensor] = []
+        self.found: list[tuple[Aim, Tensor]] = []
+
+    def descend(self, *, to_rest: bool, to_other: bool) -> None:
+        """Search the neutral versions and the counterfactuals together, as far as they are asked for."""
+        explainer, aims = self.explainer, []
+        decided = replace(self.decided, a=self.says, b=self.target)
+        n_classes = len(explainer.means[0])
+        if to_rest or to_other:
+            self.normal = normal_latents(explainer.model, decided)
+        if to_rest:
+            at_rest = torch.full_like(self.a, explainer.at_rest or 0)
+            aims.append(aim_at_rest(decided, self.normal, n_classes, at_rest, self.is_tie))
+        if to_other:
+            aims.append(aim_at_class(decided, self.normal, n_classes, explainer.confidence))
+        if aims:
+            self.found = list(zip(aims, descend(explainer.model, explainer.means[0], aims), strict=True))
 
     def decisions(self, images: NDArray[Any]) -> list[Explanation]:
         """Return what needs the likelihoods alone."""
@@ -212,21 +234,19 @@ class _Batch:
         if neutral is not None:
             given = torch.cat(list(explainer.model.predictor.batches(neutral)))
             return given, [f"the neutral {thing} given"] * len(neutral)
-        at_rest = explainer.at_rest
-        is_tie = torch.ones_like(self.a, dtype=torch.bool) if at_rest is None else self.says == at_rest
-        goal = torch.full_like(self.a, at_rest or 0)
-        found = neutral_versions(explainer.model, replace(self.decided, a=self.says), explainer.means[0], goal, is_tie)
+        at_rest, (aim, step) = explainer.at_rest, self.found[0]
         tie, rest = f"this {thing} moved to a tie of all classes", f"a neutral version of this {thing}"
         if at_rest is not None and at_rest != explainer.neutral_class:
             rest = f"this {thing} moved to {explainer.estimator.classes_[at_rest]}"
-        return found, [tie if one else rest for one in is_tie.tolist()]
+        return neutral_versions(explainer.model, aim, step), [tie if one else rest for one in self.is_tie.tolist()]
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample taken for the other class; for the first, where the model says the other already."""
         explainer, estimator = self.explainer, self.explainer.estimator
-        target = torch.where(self.b == self.says, self.a, self.b)
-        decided = replace(self.decided, a=self.says, b=target)
-        steps = find_counterfactuals(explainer.model, decided, explainer.means[0], explainer.confidence)
+        aim, step = self.found[-1]
+        steps = find_counterfactuals(
+            explainer.model, aim.decided, self.normal, explainer.means[0], explainer.confidence, step
+        )
         explained = []
         for i, one in enumerate(found):
             strip = as_samples(estimator, steps.rows[:, i])
@@ -234,7 +254,7 @@ class _Batch:
                 replace(
                     one,
                     counterfactual=Counterfactual(
-                        label=estimator.classes_[int(target[i])],
+                        label=estimator.classes_[int(self.target[i])],
                         image=strip[-1],
                         probabilities=steps.probabilities[-1, i],
                         reached=bool(steps.reached[i]),
