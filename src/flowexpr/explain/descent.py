@@ -81,8 +81,9 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
     network, predictor, sizes = model.model, model.predictor, [len(aim.decided) for aim in aims]
     n, log_prior = sum(sizes), torch.from_numpy(predictor.log_prior)
     with torch.inference_mode(False), torch.enable_grad():
-        x, z1 = (torch.cat([of(aim.decided) for aim in aims]) for of in (lambda one: one.x, lambda one: one.z[0]))
-        x, z1 = x.clone(), z1.clone()  # no inference tensors, through which no gradient goes
+        # Clones, since no gradient goes through tensors that inference mode made.
+        x = torch.cat([aim.decided.x for aim in aims]).clone()
+        z1 = torch.cat([aim.decided.z[0] for aim in aims]).clone()
         normal = [torch.cat(levels).clone() for levels in zip(*(aim.normal for aim in aims), strict=True)]
         directions = (means - means.mean(0)).clone().flatten(1)
         weights = torch.cat([aim.weights for aim in aims]).clone().requires_grad_()
