@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from flowexpr import FlowExpressionClassifier, load
 from flowexpr.datasets import make_faces
 from flowexpr.explain import pixel_map
+from flowexpr.explain.descent import normal_latents
 from flowexpr.explain.evidence import EvidenceModel
 from flowexpr.explain.regions import REGIONS, frame_of_average_face, region_labels
 
@@ -96,7 +97,8 @@ def test_small_faces_have_a_frame(side):
 
 def test_far_from_all_faces_pixels_stay_between_black_and_white(fitted_images, colour_images):
     model = EvidenceModel(fitted_images._predictor())
-    x = model.decide(colour_images[0][:2].reshape(2, -1), None, None).x
-    far = [50 * level for level in model.encode(x)]
-    assert model.model.decode(tuple(far)).abs().max() > 1
-    assert model.decode(far).abs().max() <= 0.5
+    decided = model.decide(colour_images[0][:2].reshape(2, -1), None, None)
+    z1, normal = 50 * decided.z[0], [50 * level for level in normal_latents(model, decided)]
+    with torch.inference_mode():
+        assert model.model.backbone.inverse_of_normal(z1, normal).abs().max() > 1
+    assert model.decode(z1, normal).abs().max() <= 0.5

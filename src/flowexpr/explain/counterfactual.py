@@ -176,8 +176,7 @@ class _Way:
         calm = 1 - CALM * strength.clamp(max=1).to(self.z1.dtype)
         normal = [level[rows] * calm.view(-1, *[1] * (level.ndim - 1)) for level in self.normal]
         signal = self.model.predictor.signal
-        with torch.inference_mode():
-            x = self.model.model.backbone.inverse_of_normal(z1, normal)
+        x = self.model.decode(z1, normal)
         return signal.to_model(signal.to_rows(x)).to(x.device, x.dtype)
 
 

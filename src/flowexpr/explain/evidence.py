@@ -69,13 +69,13 @@ class EvidenceModel:
         with torch.inference_mode():
             return list(self.model.encode(x))
 
-    def decode(self, z: list[Tensor]) -> Tensor:
-        """Return the flow's variable (n, ...) of latents z1, z2, ..., without a gradient.
+    def decode(self, z1: Tensor, normal: list[Tensor]) -> Tensor:
+        """Return the flow's variable (n, ...) of z1 and of z2 ... in units of their priors, without a gradient.
 
         Images are clipped to black and white: far from all faces the inverse takes single pixels far beyond.
         """
         with torch.inference_mode():
-            return self.predictor.signal.limit(self.model.decode(tuple(z)))
+            return self.predictor.signal.limit(self.model.backbone.inverse_of_normal(z1, normal))
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the decision logits of x (n, ...): (n, n_classes), nats, up to a constant a row."""

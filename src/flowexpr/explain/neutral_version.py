@@ -74,8 +74,7 @@ def neutral_versions(model: EvidenceModel, aim: Aim, step: Tensor) -> Tensor:
     left = torch.arange(len(decided), device=step.device)
     for strength in STRENGTHS:
         z1, normal = decided.z[0][left] + strength * step[left], [level[left] for level in aim.normal]
-        with torch.inference_mode():
-            x = model.predictor.signal.limit(model.model.backbone.inverse_of_normal(z1, normal))
+        x = model.decode(z1, normal)
         is_image = model.probabilities_and_log_prob(x)[1] >= allowed[left]  # not a number is none
         found[left[is_image]], left = x[is_image], left[~is_image]
         if not len(left):

@@ -26,10 +26,10 @@ from flowexpr.explain.evidence import EvidenceModel
 __all__ = ["LineIntegral", "integrate_along_line", "smooth"]
 
 FIRST_STEPS = 7
-"""Steps of the line at first; doubled for the samples whose sum is not complete yet."""
+"""Steps of the line at first; the worst half of them is halved where the sum is not complete yet, again and again."""
 
 MOST_STEPS = 250
-"""Steps of the line at most."""
+"""A line of more steps is halved no further; the last time may lead to half as many more."""
 
 AT_ONCE = 16
 """Points in one pass of the model."""

@@ -66,7 +66,7 @@ class Explainer:
         self.model = EvidenceModel(estimator._predictor())
         self.pixel_map, self.counterfactual = pixel_map, counterfactual
         self.confidence, self.n_neighbours = confidence, n_neighbours
-        self.means = [self._to_tensor(mean) for mean in estimator.class_latents_]
+        self.means = self._to_tensor(estimator.class_latents_[0])  # of z1
         names = [str(label).lower() for label in estimator.classes_.tolist()]
         self.neutral_class = names.index("neutral") if "neutral" in names else None
         self.at_rest = self.neutral_class
@@ -158,7 +158,7 @@ class _Batch:
         """Search the neutral versions and the counterfactuals together, as far as they are asked for."""
         explainer, aims = self.explainer, []
         decided = replace(self.decided, a=self.says, b=self.target)
-        n_classes = len(explainer.means[0])
+        n_classes = len(explainer.means)
         if to_rest or to_other:
             self.normal = normal_latents(explainer.model, decided)
         if to_rest:
@@ -167,7 +167,7 @@ class _Batch:
         if to_other:
             aims.append(aim_at_class(decided, self.normal, n_classes, explainer.confidence))
         if aims:
-            self.found = list(zip(aims, descend(explainer.model, explainer.means[0], aims), strict=True))
+            self.found = list(zip(aims, descend(explainer.model, explainer.means, aims), strict=True))
 
     def decisions(self, images: NDArray[Any]) -> list[Explanation]:
         """Return what needs the likelihoods alone."""
@@ -245,7 +245,7 @@ class _Batch:
         explainer, estimator = self.explainer, self.explainer.estimator
         aim, step = self.found[-1]
         steps = find_counterfactuals(
-            explainer.model, aim.decided, self.normal, explainer.means[0], explainer.confidence, step
+            explainer.model, aim.decided, self.normal, explainer.means, explainer.confidence, step
         )
         explained = []
         for i, one in enumerate(found):
