@@ -48,7 +48,13 @@ EYE_ROWS = (0.18, 0.60)
 """Where the eyes of an upright, cropped face are looked for, as shares of the height."""
 
 EYE_DISTANCES = (0.26, 0.52)
-"""Between the eyes, as shares of the width."""
+"""Between the eyes, as shares of the width; of one that is at most `WIDEST` times the height."""
+
+WIDEST = 4 / 3
+"""A wider image shows more than a face."""
+
+TYPICAL_EYES, TYPICAL_WAY = 0.4, 0.36
+"""Row of the eyes and way from there to the mouth, as shares of the height, in an image without contrast."""
 
 EYES_TO_MOUTH = (0.9, 1.0, 1.1, 1.2)
 """As shares of the distance between the eyes."""
@@ -58,6 +64,9 @@ N_DISTANCES = 14
 
 LOWEST_MOUTH = 0.95
 """Share of the height."""
+
+SLIGHT = 1e-9
+"""Contrast that rounding makes, as a share of the largest value."""
 
 BLUR = 0.1
 """Standard deviation of the smoothing before brightness is compared, as a share of the distance between the eyes."""
@@ -130,7 +139,7 @@ def frame_of_average_face(image: NDArray[np.floating]) -> FaceFrame:
     """Find eyes and mouth in the average of upright, cropped faces.
 
     They are where the image, made symmetric, is most like a face: eyes, brows, nostrils and mouth darker than what is
-    beside, above and below them.
+    beside, above and below them; at a typical place where the image has no contrast at all.
 
     Parameters
     ----------
@@ -145,8 +154,9 @@ def frame_of_average_face(image: NDArray[np.floating]) -> FaceFrame:
     height, width = image.shape
     symmetric = image + image[:, ::-1]
     eyes = np.arange(EYE_ROWS[0] * height, EYE_ROWS[1] * height, 0.5)
-    best = (-np.inf, 0.0, 0.0)  # how like a face, row of the eyes, way to the mouth
-    for distance in np.linspace(*EYE_DISTANCES, N_DISTANCES) * width:
+    slight = SLIGHT * float(np.abs(image).max())
+    best = (slight, TYPICAL_EYES * height, TYPICAL_WAY * height)  # how like a face, row of the eyes, way to the mouth
+    for distance in np.linspace(*EYE_DISTANCES, N_DISTANCES) * min(width, WIDEST * height):
         smooth = gaussian_filter(symmetric, BLUR * distance)
         upper = _contrast(smooth, eyes, distance, distance, _EYES_AND_BROWS)
         for way in np.multiply(EYES_TO_MOUTH, distance):
