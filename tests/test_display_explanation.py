@@ -1,5 +1,7 @@
 """The figure of an explanation: which panels stand in it, and what they show."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,12 @@ def test_the_figure_says_where_the_map_starts_and_what_the_model_says(fitted_ima
     names = [name.get_text().replace("\n", " ") for name in display.axes_["face"].get_xticklabels()]
     assert names == [f"taken for {said}", "map starts from the neutral face given"]
     assert display.axes_["regions"].get_title().endswith("than\nthe neutral face given")
+
+
+def test_a_map_without_regions_is_shown_without_them(explained):
+    display = draw(replace(explained, regions=None))
+    assert "map" in display.axes_
+    assert "regions" not in display.axes_
 
 
 def test_vectors_are_shown_by_feature(fitted_vectors, two_features):

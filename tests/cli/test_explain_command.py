@@ -1,5 +1,6 @@
 """Explanations from the shell: a figure, a page, and wrong requests."""
 
+import copy
 import shutil
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_an_expression_is_asked_about_and_the_start_named(model, folder, tmp_pat
     assert main(["explain", str(model), image, *asked, "-o", str(output)]) == 0
     text = output.read_text("utf-8")
     assert "fear rather than joy" in text
-    assert "the map starts from this face moved to joy" in text
+    assert "the map starts from this face moved towards joy" in text
 
 
 def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, tmp_path):
@@ -123,3 +124,17 @@ def test_an_output_that_is_no_figure_is_told_first(model, tmp_path, capsys):
 def test_a_missing_image_is_named(model, tmp_path, capsys):
     assert main(["explain", str(model), "nothing.png", "-o", str(tmp_path / "why.html")]) == 2
     assert "nothing.png: no such file" in capsys.readouterr().err
+
+
+def test_a_model_of_an_earlier_file_is_explained_without_regions(fitted_images, folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    old = copy.deepcopy(fitted_images)
+    del old.face_frame_
+    old.save(tmp_path / "old.flowexpr")
+    image = str(folder / "anger" / "00.png")
+    for output in ("why.png", "why.html"):
+        with pytest.warns(UserWarning, match="maps are not summed by region"):
+            assert main(["explain", str(tmp_path / "old.flowexpr"), image, "-o", str(tmp_path / output)]) == 0
+    text = (tmp_path / "why.html").read_text("utf-8")
+    assert "Probabilities" in text
+    assert "Evidence for" not in text

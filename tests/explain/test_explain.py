@@ -8,7 +8,8 @@ from sklearn.exceptions import NotFittedError
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.datasets import make_faces
-from flowexpr.explain import descent, encode_reference
+from flowexpr.explain import counterfactual, descent, encode_reference
+from flowexpr.explain.evidence import EvidenceModel
 
 SMALL = {"n_flows": 2, "hidden_channels": 16, "head_n_flows": 2, "head_hidden_channels": 16}
 
@@ -70,7 +71,8 @@ def test_map_is_complete(explained):
     for one in explained:
         change = one.evidence - one.baseline_evidence
         assert one.pixel_map.shape == one.image.shape[:2]
-        assert one.pixel_map.sum() == pytest.approx(change, rel=0.02, abs=0.01)
+        assert one.pixel_map.sum() == pytest.approx(change, rel=1e-6, abs=1e-6)
+        assert one.completeness < 0.02
         assert sum(one.regions.values()) == pytest.approx(one.pixel_map.sum(), rel=1e-6, abs=1e-6)
 
 
@@ -114,26 +116,60 @@ def test_map_starts_from_the_neutral_class_where_there_is_one(faces, rest, named
     reached = []
     for one in explained:
         before, after = clf.predict_proba(np.stack([one.image, one.baseline]))[:, list(clf.classes_).index(rest)]
+        at_start = one.baseline_probabilities
         if one.label == rest:
-            assert one.start == "this face moved to a tie of all classes"
+            is_reached, goal = -np.log(at_start).mean() - np.log(3) <= 0.2, "a tie of all classes"
+            assert one.start == f"this face moved {'to' if is_reached else 'towards'} {goal}"
         else:
-            assert one.start == start
+            is_reached = at_start[list(clf.classes_).index(rest)] >= 0.5
+            assert one.start == (start if is_reached else f"this face moved towards {rest}")
             assert after > before
-            reached.append(after)
+        reached.append(is_reached)
         assert f"than {one.start}" in one.text
     assert np.mean(reached) > 0.5
+
+
+def test_the_start_of_a_map_is_not_called_what_the_model_does_not_say(faces, monkeypatch):
+    monkeypatch.setattr(descent, "N_STEPS", 0)  # the step from which a descent starts
+    names = np.array(["neutral", "happiness", "surprise"])[faces.target]
+    clf = FlowExpressionClassifier(**SMALL, max_steps=1, augment=False, random_state=0).fit(faces.images, names)
+    for one in clf.explain(faces.images[:6], counterfactual=False):
+        of_rest = one.baseline_probabilities[list(clf.classes_).index("neutral")]
+        if one.label != "neutral":
+            assert (one.start == "a neutral version of this face") == (of_rest >= 0.5)
+            assert (one.start == "this face moved towards neutral") == (of_rest < 0.5)
 
 
 def test_map_of_a_model_without_a_neutral_class_starts_near_a_tie(model, explained):
     for one in explained:
         at_start = model.predict_proba(one.baseline[None])[0]
-        assert one.start == "this face moved to a tie of all classes"
+        is_tie = -np.log(one.baseline_probabilities).mean() - np.log(3) <= 0.2
+        assert one.start == f"this face moved {'to' if is_tie else 'towards'} a tie of all classes"
         assert at_start.max() < one.probabilities.max()
         assert -np.log(at_start).mean() < -np.log(one.probabilities).mean()
+    assert sum(one.start == "this face moved to a tie of all classes" for one in explained) >= 3
+
+
+def test_counterfactuals_are_likelier_for_their_calmer_latents(model, faces, explained, monkeypatch):
+    monkeypatch.setattr(counterfactual, "CALM", 0.0)
+    restless = model.explain(faces.images[:6], pixel_map=False)
+    calm = model.score_samples(np.stack([one.counterfactual.image for one in explained]))
+    assert calm.mean() > model.score_samples(np.stack([one.counterfactual.image for one in restless])).mean()
+
+
+def test_a_descent_moves_beside_the_class_averages_too(model, faces):
+    evidence = EvidenceModel(model._predictor())
+    decided = evidence.decide(faces.images[:2].reshape(2, -1), None, None)
+    means = torch.from_numpy(np.moveaxis(model.class_latents_[0], -1, 1).copy())
+    (step,) = descent.descend(evidence, means, [counterfactual.aim_at_class(decided, len(means), 0.9)])
+    directions = (means - means.mean(0)).flatten(1).double().T
+    for one in step.flatten(1).double():
+        rest = one - directions @ torch.linalg.lstsq(directions, one[:, None], driver="gelsd").solution[:, 0]
+        assert rest.norm() > 0.01 * one.norm()
 
 
 def test_neutral_version_moves_few_pixels(model, faces, explained):
-    """As one of the same face does; of two faces of these people nearly all pixels differ."""
+    """As one of the same face does; of two faces of these people three quarters of all pixels differ so much."""
     for one in explained:
         assert np.mean(np.abs(one.baseline.astype(int) - one.image) > 16) < 0.5
 
@@ -143,6 +179,8 @@ def test_where_no_step_leads_to_an_image_the_map_starts_from_the_face_itself(mod
     monkeypatch.setattr(descent, "MOST_LOST_AT_ALL", -1e6)
     (one,) = model.explain(faces.images[:1], counterfactual=False)
     assert np.abs(one.pixel_map).max() == 0
+    assert one.start == "this face itself, since no other start was found"
+    np.testing.assert_allclose(one.baseline_probabilities, one.probabilities)
     assert one.baseline_evidence == pytest.approx(one.evidence, abs=1e-3)
 
 

@@ -10,7 +10,6 @@ from scipy.ndimage import gaussian_filter
 from flowexpr import FlowExpressionClassifier, load
 from flowexpr.datasets import make_faces
 from flowexpr.explain import pixel_map
-from flowexpr.explain.descent import normal_latents
 from flowexpr.explain.evidence import EvidenceModel
 from flowexpr.explain.regions import REGIONS, frame_of_average_face, region_labels
 
@@ -43,8 +42,11 @@ def test_eyes_and_mouth_are_found_on_the_average_training_face_and_kept_in_the_f
     (one,), (again,) = (model.explain(images[:1], counterfactual=False) for model in (clf, same))
     assert one.regions == again.regions
     del same.face_frame_  # as in a file of an earlier version
-    with pytest.raises(ValueError, match="Pass landmarks"):
-        same.explain(images[:1], counterfactual=False)
+    with pytest.warns(UserWarning, match="not summed by region.*Pass landmarks"):
+        (old,) = same.explain(images[:1], counterfactual=False)
+    assert old.regions is None
+    np.testing.assert_array_equal(old.pixel_map, one.pixel_map)
+    assert f"than {old.start}; this face is" in old.text
 
 
 def test_regions_of_drawn_faces_hold_what_they_are_called(colour_faces):
@@ -69,21 +71,51 @@ def test_eyes_and_mouth_are_found_in_tight_crops_too(size, share):
     assert frame.down[1] / size == pytest.approx(0.31, abs=0.06)
 
 
-def test_incomplete_maps_are_told(fitted_images, colour_images, monkeypatch):
-    monkeypatch.setattr(pixel_map, "MOST_STEPS", 0)
-    monkeypatch.setattr(pixel_map, "TOLERANCE", 0.0)
-    monkeypatch.setattr(pixel_map, "LEAST_GAP", 0.0)
-    with pytest.warns(UserWarning, match="2 of 2 maps do not sum to the evidence that they divide up"):
-        explained = fitted_images.explain(colour_images[0][:2], counterfactual=False)
-    for one in explained:
-        change = one.evidence - one.baseline_evidence
-        assert one.completeness == pytest.approx(abs(one.pixel_map.sum() - change) / abs(change), rel=1e-3)
+def test_what_the_points_miss_is_divided_by_the_squares_of_the_ways(fitted_images, colour_images, monkeypatch):
+    model = EvidenceModel(fitted_images._predictor())
+    decided = model.decide(colour_images[0][:2].reshape(2, -1), None, None)
+    start = decided.x.clone()
+    start[:, :, 4:8, 4:8] *= 0.5
+    ends = (start, decided.x, decided.a, decided.b)
+    found = pixel_map.integrate_along_line(model, *ends)
+    torch.testing.assert_close(found.maps.flatten(1).sum(1), found.end - found.start)
+    assert found.maps[:, :, :4].abs().max() == 0  # what does not move gets no evidence
+    monkeypatch.setattr(EvidenceModel, "gradient", lambda self, x, a, b: torch.ones_like(x))
+    with pytest.warns(UserWarning, match="2 of 2 maps are rough"):
+        rough = pixel_map.integrate_along_line(model, *ends)
+    way = (decided.x - start).double()
+    missed = found.end - found.start - way.flatten(1).sum(1)
+    share = way.square() / way.square().flatten(1).sum(1)[:, None, None, None]
+    torch.testing.assert_close(rough.maps, way + missed[:, None, None, None] * share, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(rough.missed, missed.abs() / way.abs().flatten(1).sum(1), rtol=1e-4, atol=1e-6)
+
+
+def test_many_points_change_no_map_much(colour_faces, monkeypatch):
+    clf, images = colour_faces
+    few = clf.explain(images[:4], counterfactual=False)
+    monkeypatch.setattr(pixel_map, "N_POINTS", 200)
+    for one, fine in zip(few, clf.explain(images[:4], counterfactual=False), strict=True):
+        assert np.abs(one.pixel_map - fine.pixel_map).sum() < 0.1 * np.abs(fine.pixel_map).sum()
+        assert one.completeness < 0.01
 
 
 def test_maps_that_are_no_numbers_are_told(fitted_images, colour_images, monkeypatch):
-    monkeypatch.setattr(EvidenceModel, "gradient", lambda self, x, a, b: (torch.full((len(x),), torch.nan), x))
-    with pytest.warns(UserWarning, match="the worst is off by nan nats"):
+    monkeypatch.setattr(EvidenceModel, "gradient", lambda self, x, a, b: torch.full_like(x, torch.nan))
+    with pytest.warns(UserWarning, match="1 of 1 maps are rough.*no number came out"):
         fitted_images.explain(colour_images[0][:1], counterfactual=False)
+
+
+@pytest.mark.parametrize("shape", [(16, 64), (64, 16)])
+def test_eyes_and_mouth_lie_within_images_of_any_shape(shape):
+    frame = frame_of_average_face(np.random.default_rng(0).random(shape))
+    eyes, mouth = frame.origin[1], frame.origin[1] + frame.down[1]
+    assert 0 < eyes < mouth < shape[0]
+
+
+def test_eyes_and_mouth_of_a_flat_image_are_where_faces_have_them():
+    frame = frame_of_average_face(np.full((32, 32), 200 / 3))
+    assert frame.origin[1] / 32 == pytest.approx(0.4)
+    assert frame.down[1] / 32 == pytest.approx(0.36)
 
 
 @pytest.mark.parametrize("side", [2, 4, 8, 11])
@@ -98,7 +130,7 @@ def test_small_faces_have_a_frame(side):
 def test_far_from_all_faces_pixels_stay_between_black_and_white(fitted_images, colour_images):
     model = EvidenceModel(fitted_images._predictor())
     decided = model.decide(colour_images[0][:2].reshape(2, -1), None, None)
-    z1, normal = 50 * decided.z[0], [50 * level for level in normal_latents(model, decided)]
+    z1, normal = 50 * decided.z[0], [50 * level for level in decided.normal]
     with torch.inference_mode():
         assert model.model.backbone.inverse_of_normal(z1, normal).abs().max() > 1
     assert model.decode(z1, normal).abs().max() <= 0.5

@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
         "--neutral",
         metavar="IMAGE|LABEL",
         help="where the map starts from: a picture of the same person at rest, or this face moved to an expression of "
-        "the model; default neutral where the model knows it, or else a tie of all",
+        "the model; default neutral where the model knows it and does not say it already, or else a tie of all",
     )
     parser.add_argument("--reference", metavar="FOLDER", help="labelled faces, to show those that are nearest")
     parser.add_argument(

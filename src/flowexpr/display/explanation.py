@@ -31,8 +31,8 @@ TEXT_WIDTH = 150
 """Letters in a line of the sentence."""
 LINE = 0.08
 """Height of such a line, as a share of a row of panels."""
-NAME_WIDTH = 24
-"""Letters in a line under a face."""
+NAME_WIDTH, TITLE_WIDTH = 24, 42
+"""Letters in a line under a face, and above a panel."""
 
 
 class ExplanationDisplay:
@@ -156,6 +156,7 @@ class ExplanationDisplay:
         above = {"face": 1.9, "map": 1.0, "regions": 1.2, "classes": 1.2} if is_image else {"features": 1, "classes": 1}
         if one.pixel_map is None:
             above.pop("map" if is_image else "features")
+        if one.regions is None:
             above.pop("regions", None)
         below = {"counterfactual": 1.9} if one.counterfactual is not None else {}
         if is_image and any((one.neighbours or {}).values()):
@@ -197,7 +198,7 @@ class ExplanationDisplay:
         one, regions = self.explanation, dict(self.explanation.regions or {})
         gain = one.evidence - (one.baseline_evidence or 0)
         amount = f"{abs(gain):.1f} nats {'more' if gain >= 0 else 'less'}"
-        title = f"for {one.label}: {amount} than\n{one.start}"
+        title = f"for {one.label}: {amount} than\n{textwrap.fill(str(one.start), TITLE_WIDTH)}"
         _bars(ax, regions, [FOR if nats > 0 else AGAINST for nats in regions.values()], "nats", title)
 
     def _draw_features(self, ax: Axes) -> None:

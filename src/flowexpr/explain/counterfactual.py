@@ -40,8 +40,8 @@ STRENGTHS = (1.0, 1.25, 1.6, 2.0, 3.0)
 SHORTER = (0.75, 0.5, 0.25)
 """Tried where none of them leads to an image."""
 
-N_BISECTIONS = 4
-"""Times the interval that holds the shortest step is halved."""
+N_QUARTERINGS = 2
+"""Times the interval that holds the shortest step is divided into four, the points between tried in one batch."""
 
 STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where on the way the strip of images is taken, as shares of it."""
@@ -84,15 +84,13 @@ class FoundSteps:
     reached: NDArray[np.bool_]
 
 
-def aim_at_class(decided: Decided, normal: list[Tensor], n_classes: int, confidence: float) -> Aim:
+def aim_at_class(decided: Decided, n_classes: int, confidence: float) -> Aim:
     """Return what the descent to the nearest sample of class `decided.b` looks for.
 
     Parameters
     ----------
     decided : Decided
         The n samples, and the classes a that the model says and b that it shall say.
-    normal : list of Tensor
-        Their other latents in units of their priors.
     n_classes : int
         Number of classes.
     confidence : float
@@ -106,16 +104,11 @@ def aim_at_class(decided: Decided, normal: list[Tensor], n_classes: int, confide
     def doubt(log_proba: Tensor) -> Tensor:
         return (want - log_proba[everyone, decided.b]).relu()
 
-    return Aim(decided, [(1 - CALM) * level for level in normal], weights, doubt, PRICE_OF_PIXELS)
+    return Aim(decided, [(1 - CALM) * level for level in decided.normal], weights, doubt, PRICE_OF_PIXELS)
 
 
 def find_counterfactuals(
-    model: EvidenceModel,
-    decided: Decided,
-    normal: list[Tensor],
-    means: Tensor,
-    confidence: float,
-    step: Tensor,
+    model: EvidenceModel, decided: Decided, means: Tensor, confidence: float, step: Tensor
 ) -> FoundSteps:
     """Find the shortest step in the latent space that makes the model say class `decided.b`.
 
@@ -125,8 +118,6 @@ def find_counterfactuals(
         The trained model.
     decided : Decided
         The n samples, and the classes a that the model says and b that it shall say.
-    normal : list of Tensor
-        Their other latents in units of their priors.
     means : Tensor of shape (n_classes, ...)
         Averages of z1.
     confidence : float
@@ -140,13 +131,13 @@ def find_counterfactuals(
         The strip from each sample to its counterfactual; to the surest step tried where none is sure enough.
     """
     allowed = least_log_prob(model, decided)
-    way = _Way(model, decided.z[0], step, normal)
+    way = _Way(model, decided, step)
     strength, reached, surest = _shortest(way, decided.b, confidence, allowed)
     left = torch.nonzero(~reached)[:, 0]
     if len(left):
-        few, of_few = decided[left], [level[left] for level in normal]
-        (bolder_step,) = descend(model, means, [aim_at_class(few, of_few, len(means), confidence)], BOLDER_RATE)
-        bolder = _Way(model, few.z[0], bolder_step, of_few)
+        few = decided[left]
+        (bolder_step,) = descend(model, means, [aim_at_class(few, len(means), confidence)], BOLDER_RATE)
+        bolder = _Way(model, few, bolder_step)
         bolder_strength, reached[left], bolder_surest = _shortest(bolder, few.b, confidence, allowed[left])
         takes = reached[left] | (bolder_surest > surest[left])
         way.step[left[takes]], strength[left[takes]] = bolder.step[takes], bolder_strength[takes]
@@ -154,7 +145,9 @@ def find_counterfactuals(
     shares = torch.tensor(STRIP, dtype=strength.dtype, device=strength.device)
     everyone = torch.arange(n, device=strength.device)
     images = way.images((shares[:, None] * strength).flatten(), everyone.repeat(len(STRIP)))
-    images[:n] = decided.x
+    nowhere = (strength == 0).repeat(len(STRIP))  # nothing tried was an image
+    nowhere[:n] = True
+    images[nowhere] = decided.x.repeat(len(STRIP), *[1] * (decided.x.ndim - 1))[nowhere]
     probabilities = torch.softmax(model.logits(images), 1).cpu().numpy()
     return FoundSteps(
         signal.to_rows(images).reshape(len(STRIP), n, -1),
@@ -164,10 +157,10 @@ def find_counterfactuals(
 
 
 class _Way:
-    """The faces at every strength of a step from z1, the other latents staying where they are in their priors."""
+    """The faces at every strength of a step of z1, the other latents nearly staying where they are in their priors."""
 
-    def __init__(self, model: EvidenceModel, z1: Tensor, step: Tensor, normal: list[Tensor]) -> None:
-        self.model, self.z1, self.step, self.normal = model, z1, step, normal
+    def __init__(self, model: EvidenceModel, decided: Decided, step: Tensor) -> None:
+        self.model, self.z1, self.normal, self.step = model, decided.z[0], decided.normal, step
 
     def images(self, strength: Tensor, rows: Tensor) -> Tensor:
         """Return the flow's variable of some samples, each at its strength, quantised as an image of it would be."""
@@ -212,8 +205,9 @@ def _shortest(way: _Way, target: Tensor, confidence: float, least_log_prob: Tens
         hit = left[is_enough(high.new_full((len(left),), strength), left)] if len(left) else left
         high[hit], reached[hit] = strength, True
     rows = torch.nonzero(reached)[:, 0]
-    for _ in range(N_BISECTIONS if len(rows) else 0):
-        middle = (low[rows] + high[rows]) / 2
-        enough = is_enough(middle, rows)
-        high[rows[enough]], low[rows[~enough]] = middle[enough], middle[~enough]
+    for _ in range(N_QUARTERINGS if len(rows) else 0):
+        ends = torch.lerp(low[rows], high[rows], torch.linspace(0, 1, 5).to(high)[:, None])
+        enough = is_enough(ends[1:-1].flatten(), rows.repeat(3)).view(3, -1)
+        first = torch.cat([enough, torch.ones_like(enough[:1])]).int().argmax(0, keepdim=True)
+        low[rows], high[rows] = ends.gather(0, first)[0], ends.gather(0, first + 1)[0]
     return torch.where(reached, high, best), reached, surest

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from flowexpr.explain.evidence import Decided, EvidenceModel
 
-__all__ = ["START", "Aim", "descend", "least_log_prob", "normal_latents"]
+__all__ = ["START", "Aim", "descend", "least_log_prob"]
 
 N_STEPS = 12
 """Steps of gradient descent."""
@@ -46,7 +46,7 @@ class Aim:
     decided : Decided
         The samples.
     normal : list of Tensor
-        Their other latents in units of their priors, as they shall be.
+        What their other latents shall be, in units of their priors.
     weights : Tensor of shape (n, n_classes)
         Of the class averages, less the average of all classes: where the descent starts.
     doubt : callable
@@ -80,7 +80,7 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
     """
     network, predictor, sizes = model.model, model.predictor, [len(aim.decided) for aim in aims]
     n, log_prior = sum(sizes), torch.from_numpy(predictor.log_prior)
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), model.as_trained():
         # Clones, since no gradient goes through tensors that inference mode made.
         x = torch.cat([aim.decided.x for aim in aims]).clone()
         z1 = torch.cat([aim.decided.z[0] for aim in aims]).clone()
@@ -106,12 +106,6 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
             loss.backward()
             optimiser.step()
         return list(((weights @ directions).view_as(z1) + free).detach().split(sizes))
-
-
-def normal_latents(model: EvidenceModel, decided: Decided) -> list[Tensor]:
-    """Return z2 ... of samples in units of their priors given the deeper ones."""
-    with torch.inference_mode():
-        return [level.clone() for level in model.model.backbone(decided.x).normal]
 
 
 def least_log_prob(model: EvidenceModel, decided: Decided) -> Tensor:

@@ -6,6 +6,8 @@ the views of a sample (an image and its mirror image), divides it by the tempera
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +54,8 @@ class EvidenceParts:
 class EvidenceModel:
     """A trained model in full precision, whose evidence can be split and differentiated.
 
+    Gradients, which nobody reads as numbers, may be taken as the model was trained (`as_trained`).
+
     Parameters
     ----------
     predictor : Predictor
@@ -63,6 +67,15 @@ class EvidenceModel:
         self.model = copy.deepcopy(predictor.model).requires_grad_(False)
         self.model.set_mixed_precision(False)
         self.model.set_reversible(False)  # which asks for gradients of the weights
+
+    @contextmanager
+    def as_trained(self) -> Iterator[None]:
+        """Compute in the precision of the model that decides: bfloat16, where that is its, takes half of the time."""
+        self.model.set_mixed_precision(self.predictor.model.mixed_precision)
+        try:
+            yield
+        finally:
+            self.model.set_mixed_precision(False)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return the latents z1, z2, ... of x (n, ...), without a gradient."""
@@ -96,13 +109,12 @@ class EvidenceModel:
         )
         return difference.flatten(1).sum(1).view(n_views, -1).mean(0) / self.predictor.temperature
 
-    def gradient(self, x: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the evidence (n,) of x (n, ...) and its gradient by x."""
-        with torch.inference_mode(False), torch.enable_grad():
+    def gradient(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Return the gradient of the evidence of x (n, ...) by x, as trained."""
+        with torch.inference_mode(False), torch.enable_grad(), self.as_trained():
             x = x.clone().requires_grad_()
-            evidence = self.evidence(x, a, b)
-            (gradient,) = torch.autograd.grad(evidence.sum(), x)
-        return evidence.detach(), gradient
+            (gradient,) = torch.autograd.grad(self.evidence(x, a, b).sum(), x)
+        return gradient
 
     def decide(
         self, rows: NDArray[Any], label: NDArray[np.int64] | None, against: NDArray[np.int64] | None
@@ -136,18 +148,19 @@ class EvidenceModel:
         latents = predictor.model.backbone(predictor.with_mirror(x))
         terms = self._terms(latents.z[0], n)
         by_class = (terms.flatten(3).sum(3) + predictor.model.head.shared_log_det()).cpu().numpy()
-        logits, z = predictor.mean_over_views(by_class, n), [level[:n] for level in latents.z]
+        logits, own = predictor.mean_over_views(by_class, n), latents
         if predictor.model.mixed_precision:
             settled = predictor._settle(x, logits.copy())
             again = torch.from_numpy(np.flatnonzero((settled != logits).any(1))).to(x.device)
             if len(again):
                 terms[:, again] = self._terms(self.encode(predictor.with_mirror(x[again]))[0], len(again))
-            logits, z = settled, self.encode(x)
+            logits, own = settled, self.model.backbone(x)
         a, b = compared_classes(logits, label, against)
         shared = latents.log_prob[:n].double().cpu().numpy()
         return Decided(
             x=x,
-            z=z,
+            z=[level[:n] for level in own.z],
+            normal=[level[:n] for level in own.normal],
             log_likelihoods=shared[:, None] + by_class[0] + predictor.signal.log_volume,
             logits=logits,
             a=torch.from_numpy(a).to(x.device),
@@ -186,6 +199,8 @@ class Decided:
         The flow's variable.
     z : list of Tensor
         Its latents z1, z2, ..., in full precision.
+    normal : list of Tensor
+        z2 ... in units of their priors given the deeper ones.
     log_likelihoods : ndarray of shape (n, n_classes)
         log p(x | y = i), nats.
     logits : ndarray of shape (n, n_classes)
@@ -198,6 +213,7 @@ class Decided:
 
     x: Tensor
     z: list[Tensor]
+    normal: list[Tensor]
     log_likelihoods: NDArray[np.float64]
     logits: NDArray[np.float64]
     a: Tensor
@@ -212,6 +228,7 @@ class Decided:
         return Decided(
             self.x[rows],
             [level[rows] for level in self.z],
+            [level[rows] for level in self.normal],
             self.log_likelihoods[places],
             self.logits[places],
             self.a[rows],
@@ -225,6 +242,7 @@ class Decided:
         return cls(
             torch.cat([one.x for one in batches]),
             [torch.cat(level) for level in zip(*(one.z for one in batches), strict=True)],
+            [torch.cat(level) for level in zip(*(one.normal for one in batches), strict=True)],
             np.concatenate([one.log_likelihoods for one in batches]),
             np.concatenate([one.logits for one in batches]),
             torch.cat([one.a for one in batches]),

@@ -45,17 +45,25 @@ class Explanation:
         Evidence of every pixel (its colours summed), nats: the sum is `evidence` - `baseline_evidence`. That of an
         image is smoothed by a Gaussian with a standard deviation of a twentieth of the shorter side.
     start : str or None
-        What the map starts from, in words: "a neutral version of this face", "this face moved to a tie of all
-        classes" or "the neutral face given".
+        What the map starts from, in words, by what the model takes it for: "a neutral version of this face" (the
+        class at rest has at least half of the probability), "this face moved to LABEL" where another class was named,
+        or "this face moved to a tie of all classes" (a mean log-probability at most 0.2 nats below it); "moved towards"
+        them where the model was not led that far, "this face itself, since no other start was found", or "the neutral
+        face given". Of vectors "sample" instead of "face".
     baseline : ndarray or None
         That sample, in the shape of `image`; quantised.
+    baseline_probabilities : ndarray of shape (n_classes,) or None
+        What the model says of it, before it is quantised.
     baseline_evidence : float or None
         Evidence there, nats, before it is quantised. What `precision="mixed"` rounds of `evidence` is in it too.
     completeness : float or None
-        Difference between the sum of `pixel_map` and what it should be, relative to the latter; 0 is a complete map.
+        What the points at which the gradient was taken missed of `evidence` - `baseline_evidence`, as a share of the
+        sizes of all values of the map before it is smoothed; it is divided among the pixels that moved the most, so
+        that the map sums to all of it. 0 is a map that missed nothing.
     regions : dict of str to float, or None
         The map, not smoothed, summed over the regions of the face, "elsewhere" among them, nats; for vectors by
-        feature.
+        feature. None without a map, and where a model of an earlier file, which does not know where faces are, was
+        given no landmarks.
     counterfactual : Counterfactual or None
         The nearest sample that the model takes for `against`; for `label`, where `against` is what it says already.
     neighbours : dict of label to list of Neighbour, or None
@@ -82,6 +90,7 @@ class Explanation:
     pixel_map: NDArray[np.float64] | None
     start: str | None
     baseline: NDArray[Any] | None
+    baseline_probabilities: NDArray[np.float64] | None
     baseline_evidence: float | None
     completeness: float | None
     regions: dict[str, float] | None

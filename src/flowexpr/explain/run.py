@@ -1,7 +1,8 @@
 """Explain a batch: decide, compare two classes, integrate a map, search a counterfactual, look up neighbours."""
 
+import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,18 +11,13 @@ from scipy.special import softmax
 from torch import Tensor
 
 from flowexpr.explain.counterfactual import Counterfactual, aim_at_class, find_counterfactuals
-from flowexpr.explain.descent import Aim, descend, normal_latents
+from flowexpr.explain.descent import Aim, descend
 from flowexpr.explain.evidence import Decided, EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
-from flowexpr.explain.neutral_version import aim_at_rest, neutral_versions
+from flowexpr.explain.neutral_version import Rest, neutral_versions
 from flowexpr.explain.pixel_map import integrate_along_line, smooth
-from flowexpr.explain.regions import (
-    ELSEWHERE,
-    REGIONS,
-    FaceFrame,
-    region_labels,
-)
+from flowexpr.explain.regions import ELSEWHERE, REGIONS, FaceFrame, region_labels
 from flowexpr.explain.text import describe
 from flowexpr.parameters import is_real
 
@@ -90,6 +86,12 @@ class Explainer:
         """
         if isinstance(neutral, int):
             self.at_rest, neutral = neutral, None
+        if self.pixel_map and frames is None and not self._knows_regions():
+            warnings.warn(
+                "maps are not summed by region: the model does not know where its training faces have eyes and mouth, "
+                "since an earlier flowexpr wrote its file. Pass landmarks, or fit it again.",
+                stacklevel=3,
+            )
         explanations: list[Explanation] = []
         decided = self.model.decide(rows, label, against)
         for start in range(0, len(rows), AT_ONCE):
@@ -108,16 +110,22 @@ class Explainer:
         levels = [None] * len(explanations) if typicality is None else typicality.tolist()
         return [_with_text(one, level) for one, level in zip(explanations, levels, strict=True)]
 
+    def _knows_regions(self) -> bool:
+        return self.estimator.image_shape_ is None or hasattr(self.estimator, "face_frame_")
+
     def _with_regions(
         self, found: list[Explanation], maps: NDArray[np.float64], frames: list[FaceFrame] | None
     ) -> list[Explanation]:
-        """Sum maps (n, H, W) or (n, n_features) by region."""
+        """Sum maps (n, H, W) or (n, n_features) by region, if it is known where they are."""
         shape = self.estimator.image_shape_
         if shape is None:
             by_feature = [dict(zip(self.feature_names or (), row, strict=True)) for row in maps.tolist()]
             return [replace(one, regions=nats) for one, nats in zip(found, by_feature, strict=True)]
         if frames is None:
-            frames = [self._average_frame()] * len(found)
+            if not self._knows_regions():
+                return found
+            origin, down = map(np.array, self.estimator.face_frame_)
+            frames = [FaceFrame(origin, down)] * len(found)
         regions = []
         for one_map, frame in zip(maps, frames, strict=True):
             labels = region_labels(shape[:2], frame)
@@ -125,20 +133,18 @@ class Explainer:
             regions.append(dict(zip((*REGIONS, ELSEWHERE), sums.tolist(), strict=True)))
         return [replace(one, regions=by_name) for one, by_name in zip(found, regions, strict=True)]
 
-    def _average_frame(self) -> FaceFrame:
-        """Return where the average training face has eyes and mouth."""
-        if not hasattr(self.estimator, "face_frame_"):
-            raise ValueError(
-                "the model does not know where its training faces have eyes and mouth, since an earlier flowexpr wrote "
-                "its file. Pass landmarks, or pixel_map=False, or fit it again."
-            )
-        origin, down = map(np.array, self.estimator.face_frame_)
-        return FaceFrame(origin, down)
-
     def _to_tensor(self, latent: NDArray[Any]) -> Tensor:
         predictor = self.model.predictor
         tensor = torch.from_numpy(np.array(latent)).to(predictor.device, predictor.dtype)
         return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
+
+
+class _Starts(NamedTuple):
+    """Where the maps of n samples start: the flow's variable (n, ...), what the model says of it, and its names."""
+
+    x: Tensor
+    probabilities: NDArray[np.float64]
+    names: list[str]
 
 
 class _Batch:
@@ -149,9 +155,9 @@ class _Batch:
         self.z, self.a, self.b = decided.z, decided.a, decided.b
         self.says = torch.from_numpy(decided.logits.argmax(1)).to(self.a)
         self.target = torch.where(self.b == self.says, self.a, self.b)  # of the counterfactual
-        at_rest = explainer.at_rest
-        self.is_tie = torch.ones_like(self.a, dtype=torch.bool) if at_rest is None else self.says == at_rest
-        self.normal: list[Tensor] = []
+        at_rest = torch.full_like(self.a, explainer.at_rest or 0)
+        is_tie = torch.full_like(at_rest, explainer.at_rest is None, dtype=torch.bool) | (self.says == at_rest)
+        self.rest = Rest(at_rest, is_tie)
         self.found: list[tuple[Aim, Tensor]] = []
 
     def descend(self, *, to_rest: bool, to_other: bool) -> None:
@@ -159,13 +165,10 @@ class _Batch:
         explainer, aims = self.explainer, []
         decided = replace(self.decided, a=self.says, b=self.target)
         n_classes = len(explainer.means)
-        if to_rest or to_other:
-            self.normal = normal_latents(explainer.model, decided)
         if to_rest:
-            at_rest = torch.full_like(self.a, explainer.at_rest or 0)
-            aims.append(aim_at_rest(decided, self.normal, n_classes, at_rest, self.is_tie))
+            aims.append(self.rest.aim(decided, n_classes))
         if to_other:
-            aims.append(aim_at_class(decided, self.normal, n_classes, explainer.confidence))
+            aims.append(aim_at_class(decided, n_classes, explainer.confidence))
         if aims:
             self.found = list(zip(aims, descend(explainer.model, explainer.means, aims), strict=True))
 
@@ -189,6 +192,7 @@ class _Batch:
                 pixel_map=None,
                 start=None,
                 baseline=None,
+                baseline_probabilities=None,
                 baseline_evidence=None,
                 completeness=None,
                 regions=None,
@@ -206,47 +210,55 @@ class _Batch:
     ) -> tuple[list[Explanation], NDArray[np.float64]]:
         """Add the map of the evidence, from a neutral version of the sample to the sample; return it unsmoothed too."""
         model, estimator = self.explainer.model, self.explainer.estimator
-        start, names = self._start(neutral, "sample" if estimator.image_shape_ is None else "face")
-        integral = integrate_along_line(model, start, self.decided.x, self.a, self.b)
-        maps = integral.maps.double().cpu().numpy()
+        start = self._start(neutral, "sample" if estimator.image_shape_ is None else "face")
+        integral = integrate_along_line(model, start.x, self.decided.x, self.a, self.b)
+        maps = integral.maps.cpu().numpy()
         shape = estimator.image_shape_
         if shape is not None:
             maps = maps.sum(1) if maps.ndim == 4 else maps.reshape(-1, *shape).sum(-1)
         shown = maps if shape is None else smooth(maps)
-        baselines = as_samples(estimator, model.predictor.signal.to_rows(start))
-        gain, gap = (integral.end - integral.start).tolist(), integral.gap.tolist()
+        baselines = as_samples(estimator, model.predictor.signal.to_rows(start.x))
+        gain, missed = (integral.end - integral.start).tolist(), integral.missed.tolist()
         with_map = [
             replace(
                 one,
                 pixel_map=shown[i],
-                start=names[i],
+                start=start.names[i],
                 baseline=baselines[i],
+                baseline_probabilities=start.probabilities[i],
                 baseline_evidence=one.evidence - gain[i],
-                completeness=gap[i],
+                completeness=missed[i],
             )
             for i, one in enumerate(found)
         ]
         return with_map, maps
 
-    def _start(self, neutral: NDArray[Any] | None, thing: str) -> tuple[Tensor, list[str]]:
-        """Return where the maps start, as the flow's variable (n, ...), and what each start is called."""
-        explainer = self.explainer
+    def _start(self, neutral: NDArray[Any] | None, thing: str) -> "_Starts":
+        """Return where the maps start, called by what the model takes them for."""
+        model = self.explainer.model
         if neutral is not None:
-            given = torch.cat(list(explainer.model.predictor.batches(neutral)))
-            return given, [f"the neutral {thing} given"] * len(neutral)
-        at_rest, (aim, step) = explainer.at_rest, self.found[0]
-        tie, rest = f"this {thing} moved to a tie of all classes", f"a neutral version of this {thing}"
-        if at_rest is not None and at_rest != explainer.neutral_class:
-            rest = f"this {thing} moved to {explainer.estimator.classes_[at_rest]}"
-        return neutral_versions(explainer.model, aim, step), [tie if one else rest for one in self.is_tie.tolist()]
+            given = torch.cat(list(model.predictor.batches(neutral)))
+            probabilities = torch.softmax(model.logits(given), 1).cpu().numpy()
+            return _Starts(given, probabilities, [f"the neutral {thing} given"] * len(neutral))
+        found = neutral_versions(model, *self.found[0])
+        reached = self.rest.reached(found.log_proba)
+        told = zip(found.moved.tolist(), reached.tolist(), self.rest.is_tie.tolist(), strict=True)
+        return _Starts(found.x, found.log_proba.exp().cpu().numpy(), [self._name_of_start(thing, *one) for one in told])
+
+    def _name_of_start(self, thing: str, is_moved: bool, is_reached: bool, is_tie: bool) -> str:
+        at_rest, classes = self.explainer.at_rest, self.explainer.estimator.classes_
+        if not is_moved:
+            return f"this {thing} itself, since no other start was found"
+        if is_reached and not is_tie and at_rest == self.explainer.neutral_class:
+            return f"a neutral version of this {thing}"
+        goal = "a tie of all classes" if is_tie or at_rest is None else str(classes[at_rest])
+        return f"this {thing} moved {'to' if is_reached else 'towards'} {goal}"
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample taken for the other class; for the first, where the model says the other already."""
         explainer, estimator = self.explainer, self.explainer.estimator
         aim, step = self.found[-1]
-        steps = find_counterfactuals(
-            explainer.model, aim.decided, self.normal, explainer.means, explainer.confidence, step
-        )
+        steps = find_counterfactuals(explainer.model, aim.decided, explainer.means, explainer.confidence, step)
         explained = []
         for i, one in enumerate(found):
             strip = as_samples(estimator, steps.rows[:, i])

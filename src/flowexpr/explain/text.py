@@ -52,7 +52,7 @@ def describe(
     calibrated : float or None
         The same as the model predicts it, if it was calibrated on held-out data.
     regions : mapping of str to float or None
-        Nats by region (or feature), `evidence` - `baseline_evidence` together; None where no map was made.
+        Nats by region (or feature), `evidence` - `baseline_evidence` together; None where nothing tells them.
     baseline_evidence : float or None
         Evidence where the map starts, nats; None where no map was made.
     start : str or None
@@ -88,9 +88,9 @@ def describe(
     kind = "not calibrated" if calibrated is None else f"calibrated {_probability(calibrated)}"
     lead = f"{evidence:.1f} nats" if evidence >= NEAR_TIE else f"{evidence:.2f} nats, a near tie"
     text = f"{label} rather than {against} by {lead} ({_probability(probability)}, {kind})"
-    if regions is not None and baseline_evidence is not None:
+    if baseline_evidence is not None:
         gain = evidence - baseline_evidence
-        text += f", {abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than {start}{_where(regions)}"
+        text += f", {abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than {start}{_where(regions or {})}"
     if taken_for is not None:
         text += f"; the model takes this {thing} for {taken_for}"
     if typicality is not None:
