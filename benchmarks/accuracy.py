@@ -151,7 +151,7 @@ def data_table(rows: list[Row], gib: dict[str, float]) -> str:
     return "\n\n".join(parts)
 
 
-def plot(tables: dict[tuple[str, str], list[Row]]) -> None:
+def plot(tables: dict[tuple[str, str], list[Row]], page: str) -> None:
     """Draw every mean with its interval, where it has one, a panel a data set and protocol."""
     figure = Figure(figsize=(4.2 * len(tables), 3.0), layout="constrained")
     axes = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
@@ -165,7 +165,7 @@ def plot(tables: dict[tuple[str, str], list[Row]]) -> None:
         ax.grid(True, axis="x", color="0.9")
         ax.spines[["top", "right"]].set_visible(False)
     reporting.FOLDER.mkdir(exist_ok=True)
-    figure.savefig(reporting.FOLDER / "accuracy.svg")
+    figure.savefig(reporting.FOLDER / f"{page}.svg")
 
 
 def choose_protocols(name: str, faces: Bunch, asked: list[str]) -> list[str]:
@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--max-folds", type=int, help="the first folds only, to save time")
     parser.add_argument("--jobs", type=int, help="folds at a time, one thread each")
     parser.add_argument("--resume", metavar="DIR", help="where fits are kept")
+    parser.add_argument("--page", default="accuracy", metavar="NAME", help="of the page that is written")
     options = parser.parse_args()
     tables: dict[tuple[str, str], list[Row]] = {}
     parts: list[str] = []
@@ -219,8 +220,8 @@ def main() -> None:
             rows = [one_row(row, faces, protocol, options) for row in options.estimators]
             tables[name, protocol] = rows
             parts += [heading(name, protocol, faces, options), data_table(rows, gib)]
-            plot(tables)
-            reporting.write("accuracy", "\n\n".join([*parts, "![](accuracy.svg)"]))
+            plot(tables, options.page)
+            reporting.write(options.page, "\n\n".join([*parts, f"![]({options.page}.svg)"]))
 
 
 if __name__ == "__main__":
