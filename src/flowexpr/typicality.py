@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 MOST_SAMPLES = 1000
 """Training samples that a reference is measured on, at most."""
 
-RANKS = {"levels": 16, "z1": 96}
+RANKS = {"levels": 16, "z1": 64}
 """Largest rank of the Gaussian of each view; see `MAP_RANK` for all others."""
 MAP_RANK = 16
 
@@ -50,7 +50,7 @@ N_CLUSTERS = 20
 SMALLEST_VARIANCE = 1e-3
 """Of the directions outside a Gaussian's rank, where every feature has variance 1."""
 
-HANDICAP = 1.0
+HANDICAP = 2.0
 """Spreads by which every view but z1 has to stand out more: z1 sees the whole face, and which way up it is."""
 
 TAIL_SHARE = 0.1
