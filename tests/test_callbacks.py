@@ -23,6 +23,12 @@ def test_scoring_monitor_changes_no_weight(colour_images, tiny, same_weights, fi
     assert same_weights(tiny().set_callbacks(monitor).fit(*colour_images), fitted_images)
 
 
+def test_callbacks_are_told_of_the_training_that_stays(two_features, tiny):
+    monitor = callbacks.ScoringMonitor(scoring="accuracy")
+    tiny(max_epochs=3, calibrate="temperature").set_callbacks(monitor).fit(*two_features)
+    assert len(monitor.get_logs().data) == 3 + 1
+
+
 def test_callback_can_stop_training(two_features, tiny):
     class StopAfterTwo:
         def setup(self, estimator, context):

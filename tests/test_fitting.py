@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.utils.flop_counter
+from scipy.special import log_softmax
 from sklearn.model_selection import GroupShuffleSplit
 
 import flowexpr.fitting
@@ -29,7 +30,7 @@ def test_empirical_prior_counts_labelled_rows(two_features, tiny):
 def test_labels_of_held_out_rows_enter_neither_prior_nor_weights(kind, draw_images, tiny, trainers):
     X, y = draw_images(n=48)
     groups = np.arange(48) // 8
-    settings = {"calibrate": "temperature", "class_weight": "balanced", "max_steps": 1, "random_state": 0}
+    settings = {"validation_fraction": 0.1, "class_weight": "balanced", "max_steps": 1, "random_state": 0}
     clf = tiny(**settings) if kind == "flow" else CNNExpressionClassifier(hidden_channels=4, n_features=6, **settings)
     clf.fit(X, y, groups=groups)
     held_out, training = trainers[0].validation.indices, trainers[0].data.indices
@@ -144,14 +145,45 @@ def test_history_says_what_the_model_does(two_features, tiny, trainers):
 
 def test_calibration_uses_rows_that_training_never_sees(two_features, tiny, trainers):
     X, y = two_features
-    clf = tiny(calibrate="temperature", max_epochs=2).fit(X, y, groups=np.arange(60) // 6)
-    held_out = trainers[0].validation.indices
+    clf = tiny(calibrate="temperature", validation_fraction=0.1, max_epochs=2).fit(X, y, groups=np.arange(60) // 6)
+    (trainer,) = trainers
+    held_out = trainer.validation.indices
     assert len(held_out) == 6
     assert clf.validation_ == "by group"
     assert not set(held_out) & set(trainers[0].data.indices)
     log_likelihood = clf.class_log_likelihood(X[held_out])
     by_hand = fit_temperature(log_likelihood, clf.log_prior_, y[held_out], held_out // 6)
     assert clf.temperature_ == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_a_calibrated_model_is_the_other_one_with_a_temperature_of_people_held_out(
+    two_features, tiny, trainers, same_weights
+):
+    X, y = two_features
+    groups = np.arange(60) // 6
+    clf = tiny(calibrate="temperature", max_epochs=2).fit(X, y, groups=groups)
+    first, second = trainers
+    assert len(np.unique(groups[first.validation.indices])) == 1
+    assert second.validation is None
+    assert len(second.data.indices) == 60
+    assert clf.validation_ == "by group"
+    assert clf.temperature_ != 1
+    plain = tiny(max_epochs=2).fit(X, y, groups=groups)
+    assert same_weights(clf, plain)
+    by_class = clf.class_log_likelihood(X)
+    tempered = by_class / clf.temperature_ + clf.log_prior_
+    np.testing.assert_allclose(clf.predict_log_proba(X), log_softmax(tempered, axis=1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_th", [3, 30])
+def test_ctrl_c_while_calibrating_leaves_a_fitted_estimator(n_th, colour_images, tiny):
+    X, y = colour_images
+    clf = tiny(augment=InterruptAt(n_th), max_epochs=9, calibrate="temperature")
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y, groups=np.arange(24) // 3)
+    assert clf.validation_fraction is None
+    assert clf.validation_ == "by group"
+    assert np.isfinite(clf.predict_proba(X)).all()
 
 
 def test_groups_are_drawn_as_scikit_learn_draws_them(two_features, tiny, trainers):
@@ -168,7 +200,7 @@ def test_who_alone_shows_a_class_is_never_held_out(settings, two_features, tiny,
     groups = np.where(y == 2, 0, np.arange(60) % 5)  # class 2 is shown by the first of five people alone
     for seed in range(15):
         tiny(max_steps=1, random_state=seed, **settings).fit(X, y, groups=groups)
-    held_out = [set(groups[trainer.validation.indices]) for trainer in trainers]
+    held_out = [set(groups[trainer.validation.indices]) for trainer in trainers if trainer.validation is not None]
     assert {len(people) for people in held_out} == {2 if "validation_fraction" in settings else 1}
     assert set.union(*held_out) == {1, 2, 3, 4}
 
@@ -224,8 +256,9 @@ def test_warm_start_that_calibrates_on_rows_trained_on_before_is_warned_of(two_f
     groups = np.arange(60) // 6
     clf = tiny(warm_start=True, max_epochs=1).fit(X, y, groups=groups)
     with pytest.warns(UserWarning, match="warm_start=True goes on from a fit that held other rows out"):
-        clf.set_params(calibrate="temperature").fit(X, y, groups=groups)
+        clf.set_params(calibrate="temperature", validation_fraction=0.1).fit(X, y, groups=groups)
     clf.fit(X, y, groups=groups)  # the same rows are held out again
+    clf.set_params(validation_fraction=None).fit(X, y, groups=groups)  # a first training starts anew
 
 
 def test_without_warm_start_a_second_fit_begins_anew(two_features, tiny, same_weights):

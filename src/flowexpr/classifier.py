@@ -113,10 +113,11 @@ class FlowExpressionClassifier(
     mirror_average : bool, default=True
         Average decisions over an image and its mirror image. Vectors have none.
     calibrate : {"temperature"}, default=None
-        Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees, and that it
-        does not see afterwards either: the model is not fitted again on all rows. With `patience` the same rows choose
-        the epoch. Images without `groups` bring a warning, since rows held out at random show people whom training
-        knows.
+        Fit `temperature_` on rows that training does not see. A first training holds a tenth of them out (of the
+        people, where there are `groups`); then the model is trained again on all rows, as without it, and takes that
+        temperature: twice the time. With `validation_fraction` the rows held out are those, and there is one training
+        only; with `patience` they choose the epoch too. Images without `groups` bring a warning, since rows held out
+        at random show people whom training knows. With `warm_start` the first training starts anew.
     zero_z1 : bool, default=False
         Zero z1 where it enters the networks of h, so that classes differ by an affine map of z1 alone (the
         paper's model for morphs).
@@ -163,7 +164,7 @@ class FlowExpressionClassifier(
     n_steps_ : int
         Optimiser steps done.
     validation_ : {"none", "random", "by group"}
-        How the validation set was split off.
+        How rows were held out, for validation or calibration.
     class_latents_ : list of ndarray of shape (n_classes, ...)
         Mean of every latent z1, z2, ... by class, over the surest third of at most 256 training samples each.
     face_frame_ : list of two lists of two float, or None

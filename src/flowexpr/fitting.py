@@ -3,7 +3,7 @@
 import copy
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["architecture_of", "build_module", "class_weights", "hold_out", "plan_of", "run_fit"]
 
 CALIBRATION_FRACTION = 0.1
-"""Share of the rows held out for calibration where `validation_fraction` is None."""
+"""Share of the rows, or of the people, that a first training holds out for calibration, the second one none."""
 
 ARCHITECTURE = (
     "n_flows",
@@ -72,6 +72,7 @@ def run_fit(
     labels: NDArray[Any],
     groups: NDArray[Any] | None,
     X: Any,
+    seed: int | None = None,
 ) -> None:
     """Train an estimator on validated rows, and set its fitted attributes.
 
@@ -87,6 +88,8 @@ def run_fit(
         The subject of every row.
     X : array-like
         The samples as they were given, for callbacks.
+    seed : int or None, default=None
+        Of everything random; None draws one from `estimator.random_state`.
     """
     previous = _previous_fit(estimator)
     # Not fitted until training is done, whatever an earlier fit or a loaded file left.
@@ -98,21 +101,50 @@ def run_fit(
     _set_signal(estimator, rows)
     _set_prior(estimator, y)  # checked before anything is stored or trained
     _resolve(estimator, len(rows))
-    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+    if seed is None:
+        seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
     checkpoint = _checkpoint(estimator, previous, rows, labels, groups, seed)
     if checkpoint is not None:
         seed = checkpoint.seed(seed)
         if checkpoint.result_file.exists() and _load_result(estimator, checkpoint):
             return
     estimator.seed_ = seed
+
+    def fit_alone(first: "FlowExpressionClassifier") -> None:
+        first.__dict__.pop("_skl_callbacks", None)  # callbacks are told of the other training
+        run_fit(first.set_params(warm_start=False), rows, labels, groups, X, seed)
+
+    first = fit_to_calibrate(estimator, fit_alone)
     training, held_out = hold_out(estimator, rows, y, groups)
     _set_prior(estimator, y[training.indices])
     _note_held_out(estimator, held_out, previous)
     estimator.module_ = _initial_module(estimator, previous)
-    _train(estimator, training, held_out, checkpoint, X, labels, groups)
+    try:
+        _train(estimator, training, held_out, checkpoint, X, labels, groups)
+    finally:  # after Ctrl-C too
+        if first is not None:
+            estimator.temperature_, estimator.validation_ = first.temperature_, first.validation_
     if checkpoint is not None:
         persistence.save(estimator, checkpoint.result_file)
         checkpoint.finish()
+
+
+def fit_to_calibrate(estimator: Any, fit: Callable[[Any], None]) -> Any:
+    """Fit a copy that holds rows out, whose temperature the estimator takes; None where nothing asks for it.
+
+    Where `validation_fraction` holds rows out anyway, the temperature is fitted on those, without a second training.
+    After Ctrl-C the estimator is what its copy is: fitted, and calibrated as far as it goes.
+    """
+    if not estimator.calibrate or estimator.validation_fraction is not None:
+        return None
+    first = copy.copy(estimator).set_params(validation_fraction=CALIBRATION_FRACTION)
+    try:
+        fit(first)
+    except KeyboardInterrupt:
+        parameters = estimator.get_params(deep=False)
+        vars(estimator).update({name: value for name, value in vars(first).items() if name not in parameters})
+        raise
+    return first
 
 
 def _load_result(estimator: "FlowExpressionClassifier", checkpoint: Checkpoint) -> bool:
@@ -178,7 +210,9 @@ def _note_held_out(
 ) -> None:
     """Remember which rows are held out; warn where a temperature is fitted on rows that an earlier fit may know."""
     estimator._held_out = None if held_out is None else fingerprint("held out", held_out.rows[held_out.indices])
-    if previous is not None and estimator.calibrate and estimator._held_out != previous["_held_out"]:
+    if previous is None or not estimator.calibrate or held_out is None:
+        return
+    if estimator._held_out != previous["_held_out"]:
         warnings.warn(
             "warm_start=True goes on from a fit that held other rows out, and may have been trained on those on which "
             f"calibrate={estimator.calibrate!r} fits the temperature now: the probabilities will be too sure of new "
@@ -326,7 +360,7 @@ def hold_out(
     """
     everything = np.arange(len(y))
     held_out = np.array([], dtype=np.int64)
-    fraction = estimator.validation_fraction or (CALIBRATION_FRACTION if estimator.calibrate else None)
+    fraction = estimator.validation_fraction
     fewer = estimator.calibrate is not None
     estimator.validation_ = "none"
     if fraction is not None:

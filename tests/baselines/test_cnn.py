@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
@@ -172,6 +173,16 @@ def test_failed_fit_leaves_it_unfitted(is_fitted, bright_or_dark, monkeypatch):
         cnn.fit(X, y)
     with pytest.raises(NotFittedError):
         cnn.predict(X)
+
+
+def test_a_calibrated_network_is_the_other_one_with_a_temperature(bright_or_dark):
+    X, y, _ = bright_or_dark
+    cnn = CNNExpressionClassifier(**TINY, calibrate="temperature").fit(X, y, groups=np.arange(len(X)) // 3)
+    plain = CNNExpressionClassifier(**TINY).fit(X, y)
+    assert cnn.temperature_ != 1
+    assert (cnn.validation_, plain.validation_) == ("by group", "none")
+    tempered = np.log(plain.predict_proba(X)) / cnn.temperature_
+    np.testing.assert_allclose(cnn.predict_log_proba(X), log_softmax(tempered, axis=1), atol=1e-4)
 
 
 def test_calibration_without_groups_is_warned_of(bright_or_dark):

@@ -13,7 +13,7 @@ from flowexpr.autocast import no_autocast
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
-from flowexpr.fitting import class_weights, hold_out, plan_of
+from flowexpr.fitting import class_weights, fit_to_calibrate, hold_out, plan_of
 from flowexpr.inputs import as_rows, check_pixels, find_input_range, read_fit_input, split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device
 from flowexpr.persistence import on_cpu
@@ -72,8 +72,9 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     mirror_average : bool, default=True
         Average the logits over an image and its mirror image.
     calibrate : {"temperature"}, default=None
-        Fit `temperature_` on held-out rows (`validation_fraction`, or a tenth) that training never sees, also
-        afterwards: the network is not trained again on all rows. `fit` warns without `groups`.
+        Fit `temperature_` on rows that training does not see: of a first training that holds a tenth out, after which
+        the network is trained again on all rows; or on those that `validation_fraction` holds out, with one training.
+        `fit` warns without `groups`.
     verbose : int, default=0
         1 shows a progress bar, 2 a line an epoch too.
     random_state : int, RandomState instance or None, default=None
@@ -92,7 +93,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     temperature_ : float
         Divides the logits; 1 unless calibrated.
     validation_ : {"none", "by group", "random"}
-        How rows were held out.
+        How rows were held out, for validation or calibration.
     batch_size_ : int
         Rows of a batch.
     device_ : str
@@ -214,8 +215,11 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return self
 
     def _train(self, rows: NDArray[Any], y: NDArray[np.int64], groups: NDArray[Any] | None) -> None:
+        first = fit_to_calibrate(self, lambda first: first._train(rows, y, groups))
         self.temperature_ = 1.0
         training, held_out = hold_out(self, rows, y, groups)
+        if first is not None:
+            self.temperature_, self.validation_ = first.temperature_, first.validation_
         n_training = len(training.indices)
         if n_training // training.n_batches(self.batch_size_) < 2:
             raise ValueError(

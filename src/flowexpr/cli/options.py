@@ -101,7 +101,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--batch-size", type=int, metavar="N", help="images of a training step")
     model.add_argument("--learning-rate", type=float, metavar="X", help="highest learning rate")
     model.add_argument("--validation-fraction", type=float, metavar="X", help="share of the subjects to hold out")
-    model.add_argument("--calibrate", choices=["temperature"], help="fit a temperature on held-out subjects")
+    model.add_argument(
+        "--calibrate",
+        choices=["temperature"],
+        help="fit a temperature on the subjects of --validation-fraction, or else on a tenth of all, whom a first "
+        "training holds out: twice the time",
+    )
     model.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here when a killed command is run again")
     model.add_argument("--device", help="cpu, cuda or auto")
     model.add_argument("--precision", choices=["auto", "mixed", "float32", "float64"], help="number format")
