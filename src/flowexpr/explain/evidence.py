@@ -54,7 +54,7 @@ class EvidenceParts:
 class EvidenceModel:
     """A trained model in full precision, whose evidence can be split and differentiated.
 
-    Gradients, which nobody reads as numbers, may be taken as the model was trained (`as_trained`).
+    Gradients, of which maps and searches need no more digits, may be taken as the model was trained (`as_trained`).
 
     Parameters
     ----------
