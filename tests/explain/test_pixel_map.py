@@ -130,7 +130,7 @@ def test_small_faces_have_a_frame(side):
 def test_far_from_all_faces_pixels_stay_between_black_and_white(fitted_images, colour_images):
     model = EvidenceModel(fitted_images._predictor())
     decided = model.decide(colour_images[0][:2].reshape(2, -1), None, None)
-    z1, normal = 50 * decided.z[0], [50 * level for level in decided.normal]
+    z1, normal = 50 * decided.z1, [50 * level for level in decided.normal]
     with torch.inference_mode():
         assert model.model.backbone.inverse_of_normal(z1, normal).abs().max() > 1
     assert model.decode(z1, normal).abs().max() <= 0.5

@@ -97,7 +97,7 @@ def aim_at_class(decided: Decided, n_classes: int, confidence: float) -> Aim:
         Least probability of class b.
     """
     everyone = torch.arange(len(decided), device=decided.a.device)
-    weights = decided.z[0].new_zeros(len(decided), n_classes)
+    weights = decided.z1.new_zeros(len(decided), n_classes)
     weights[everyone, decided.b], weights[everyone, decided.a] = START, -START
     want = math.log(confidence + SURER * (1 - confidence))
 
@@ -160,7 +160,7 @@ class _Way:
     """The faces at every strength of a step of z1, the other latents nearly staying where they are in their priors."""
 
     def __init__(self, model: EvidenceModel, decided: Decided, step: Tensor) -> None:
-        self.model, self.z1, self.normal, self.step = model, decided.z[0], decided.normal, step
+        self.model, self.z1, self.normal, self.step = model, decided.z1, decided.normal, step
 
     def images(self, strength: Tensor, rows: Tensor) -> Tensor:
         """Return the flow's variable of some samples, each at its strength, quantised as an image of it would be."""

@@ -83,7 +83,7 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
     with torch.inference_mode(False), torch.enable_grad(), model.as_trained():
         # Clones, since no gradient goes through tensors that inference mode made.
         x = torch.cat([aim.decided.x for aim in aims]).clone()
-        z1 = torch.cat([aim.decided.z[0] for aim in aims]).clone()
+        z1 = torch.cat([aim.decided.z1 for aim in aims]).clone()
         normal = [torch.cat(levels).clone() for levels in zip(*(aim.normal for aim in aims), strict=True)]
         directions = (means - means.mean(0)).clone().flatten(1)
         weights = torch.cat([aim.weights for aim in aims]).clone().requires_grad_()

@@ -159,7 +159,7 @@ class EvidenceModel:
         shared = latents.log_prob[:n].double().cpu().numpy()
         return Decided(
             x=x,
-            z=[level[:n] for level in own.z],
+            z1=own.z[0][:n],
             normal=[level[:n] for level in own.normal],
             log_likelihoods=shared[:, None] + by_class[0] + predictor.signal.log_volume,
             logits=logits,
@@ -197,10 +197,10 @@ class Decided:
     ----------
     x : Tensor of shape (n, ...)
         The flow's variable.
-    z : list of Tensor
-        Its latents z1, z2, ..., in full precision.
+    z1 : Tensor of shape (n, ...)
+        Its deepest latent, in full precision.
     normal : list of Tensor
-        z2 ... in units of their priors given the deeper ones.
+        z2 ... in units of their priors given the deeper ones, likewise.
     log_likelihoods : ndarray of shape (n, n_classes)
         log p(x | y = i), nats.
     logits : ndarray of shape (n, n_classes)
@@ -212,7 +212,7 @@ class Decided:
     """
 
     x: Tensor
-    z: list[Tensor]
+    z1: Tensor
     normal: list[Tensor]
     log_likelihoods: NDArray[np.float64]
     logits: NDArray[np.float64]
@@ -227,7 +227,7 @@ class Decided:
         places = np.arange(len(self))[rows if isinstance(rows, slice) else rows.cpu().numpy()]
         return Decided(
             self.x[rows],
-            [level[rows] for level in self.z],
+            self.z1[rows],
             [level[rows] for level in self.normal],
             self.log_likelihoods[places],
             self.logits[places],
@@ -241,7 +241,7 @@ class Decided:
         """Put batches one after another."""
         return cls(
             torch.cat([one.x for one in batches]),
-            [torch.cat(level) for level in zip(*(one.z for one in batches), strict=True)],
+            torch.cat([one.z1 for one in batches]),
             [torch.cat(level) for level in zip(*(one.normal for one in batches), strict=True)],
             np.concatenate([one.log_likelihoods for one in batches]),
             np.concatenate([one.logits for one in batches]),

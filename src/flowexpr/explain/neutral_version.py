@@ -46,7 +46,7 @@ class Rest(NamedTuple):
 
     def aim(self, decided: Decided, n_classes: int) -> Aim:
         """Return what the descent looks for near n samples, `decided.a` being what the model says of them."""
-        weights = decided.z[0].new_zeros(len(decided), n_classes)
+        weights = decided.z1.new_zeros(len(decided), n_classes)
         weights.scatter_(1, self.label[:, None], torch.where(self.is_tie, 0.0, START).to(weights)[:, None])
         weights.scatter_(1, decided.a[:, None], -START)
         return Aim(decided, decided.normal, weights, self._missing, PRICE_OF_PIXELS)
@@ -72,14 +72,14 @@ class NeutralVersions(NamedTuple):
     ----------
     x : Tensor of shape (n, ...)
         The versions as the flow's variable, not quantised; where none was found, the sample itself.
-    log_proba : Tensor of shape (n, n_classes)
+    probabilities : Tensor of shape (n, n_classes), float64
         What the model says of them.
     moved : Tensor of shape (n,), bool
         Whether it is another one than the sample.
     """
 
     x: Tensor
-    log_proba: Tensor
+    probabilities: Tensor
     moved: Tensor
 
 
@@ -97,16 +97,16 @@ def neutral_versions(model: EvidenceModel, aim: Aim, step: Tensor) -> NeutralVer
     """
     decided = aim.decided
     allowed = least_log_prob(model, decided)
-    log_proba = torch.log_softmax(torch.from_numpy(decided.logits).to(step.device), 1)
-    versions = NeutralVersions(decided.x.clone(), log_proba, torch.zeros_like(decided.a, dtype=torch.bool))
+    said = torch.softmax(torch.from_numpy(decided.logits).to(step.device), 1)
+    versions = NeutralVersions(decided.x.clone(), said, torch.zeros_like(decided.a, dtype=torch.bool))
     left = torch.arange(len(decided), device=step.device)
     for strength in STRENGTHS:
-        z1, normal = decided.z[0][left] + strength * step[left], [level[left] for level in aim.normal]
+        z1, normal = decided.z1[left] + strength * step[left], [level[left] for level in aim.normal]
         x = model.decode(z1, normal)
         probabilities, log_prob = model.probabilities_and_log_prob(x)
         is_image = log_prob >= allowed[left]  # not a number is none
         hit, left = left[is_image], left[~is_image]
-        versions.x[hit], versions.log_proba[hit] = x[is_image], probabilities[is_image].log()
+        versions.x[hit], versions.probabilities[hit] = x[is_image], probabilities[is_image]
         versions.moved[hit] = True
         if not len(left):
             break

@@ -86,12 +86,8 @@ class Explainer:
         """
         if isinstance(neutral, int):
             self.at_rest, neutral = neutral, None
-        if self.pixel_map and frames is None and not self._knows_regions():
-            warnings.warn(
-                "maps are not summed by region: the model does not know where its training faces have eyes and mouth, "
-                "since an earlier flowexpr wrote its file. Pass landmarks, or fit it again.",
-                stacklevel=3,
-            )
+        if self.pixel_map and frames is None:
+            frames = self._average_frames(len(rows))
         explanations: list[Explanation] = []
         decided = self.model.decide(rows, label, against)
         for start in range(0, len(rows), AT_ONCE):
@@ -110,8 +106,19 @@ class Explainer:
         levels = [None] * len(explanations) if typicality is None else typicality.tolist()
         return [_with_text(one, level) for one, level in zip(explanations, levels, strict=True)]
 
-    def _knows_regions(self) -> bool:
-        return self.estimator.image_shape_ is None or hasattr(self.estimator, "face_frame_")
+    def _average_frames(self, n: int) -> list[FaceFrame] | None:
+        """Return where the average training face has eyes and mouth, n times; None of vectors, or if nobody knows."""
+        if self.estimator.image_shape_ is None:
+            return None
+        if not hasattr(self.estimator, "face_frame_"):
+            warnings.warn(
+                "maps are not summed by region: the model does not know where its training faces have eyes and mouth, "
+                "since an earlier flowexpr wrote its file. Pass landmarks, or fit it again.",
+                stacklevel=4,
+            )
+            return None
+        origin, down = map(np.array, self.estimator.face_frame_)
+        return [FaceFrame(origin, down)] * n
 
     def _with_regions(
         self, found: list[Explanation], maps: NDArray[np.float64], frames: list[FaceFrame] | None
@@ -122,10 +129,7 @@ class Explainer:
             by_feature = [dict(zip(self.feature_names or (), row, strict=True)) for row in maps.tolist()]
             return [replace(one, regions=nats) for one, nats in zip(found, by_feature, strict=True)]
         if frames is None:
-            if not self._knows_regions():
-                return found
-            origin, down = map(np.array, self.estimator.face_frame_)
-            frames = [FaceFrame(origin, down)] * len(found)
+            return found
         regions = []
         for one_map, frame in zip(maps, frames, strict=True):
             labels = region_labels(shape[:2], frame)
@@ -152,7 +156,7 @@ class _Batch:
 
     def __init__(self, explainer: Explainer, decided: Decided) -> None:
         self.explainer, self.decided = explainer, decided
-        self.z, self.a, self.b = decided.z, decided.a, decided.b
+        self.a, self.b = decided.a, decided.b
         self.says = torch.from_numpy(decided.logits.argmax(1)).to(self.a)
         self.target = torch.where(self.b == self.says, self.a, self.b)  # of the counterfactual
         at_rest = torch.full_like(self.a, explainer.at_rest or 0)
@@ -241,9 +245,9 @@ class _Batch:
             probabilities = torch.softmax(model.logits(given), 1).cpu().numpy()
             return _Starts(given, probabilities, [f"the neutral {thing} given"] * len(neutral))
         found = neutral_versions(model, *self.found[0])
-        reached = self.rest.reached(found.log_proba)
+        reached = self.rest.reached(found.probabilities.log())
         told = zip(found.moved.tolist(), reached.tolist(), self.rest.is_tie.tolist(), strict=True)
-        return _Starts(found.x, found.log_proba.exp().cpu().numpy(), [self._name_of_start(thing, *one) for one in told])
+        return _Starts(found.x, found.probabilities.cpu().numpy(), [self._name_of_start(thing, *one) for one in told])
 
     def _name_of_start(self, thing: str, is_moved: bool, is_reached: bool, is_tie: bool) -> str:
         at_rest, classes = self.explainer.at_rest, self.explainer.estimator.classes_
@@ -282,7 +286,7 @@ class _Batch:
     ) -> list[Explanation]:
         """Add the nearest reference samples of both classes."""
         model, k = self.explainer.model, self.explainer.n_neighbours
-        of_a, of_b = (reference.nearest(model, self.z[0], y, exclude, k) for y in (self.a, self.b))
+        of_a, of_b = (reference.nearest(model, self.decided.z1, y, exclude, k) for y in (self.a, self.b))
         return [
             replace(one, neighbours={one.label: near_a, one.against: near_b})
             for one, near_a, near_b in zip(found, of_a, of_b, strict=True)
