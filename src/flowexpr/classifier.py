@@ -24,6 +24,7 @@ from flowexpr.inference import Predictor
 from flowexpr.inputs import (
     as_array,
     as_rows,
+    check_features,
     check_latents,
     check_lengths,
     check_pixels,
@@ -34,6 +35,7 @@ from flowexpr.inputs import (
 from flowexpr.parameters import check_parameters, resolve_device
 from flowexpr.person import neutral_latents
 from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
+from flowexpr.signals import VectorSignal
 from flowexpr.training.objective import UNLABELLED
 
 __all__ = ["FlowExpressionClassifier"]
@@ -760,6 +762,8 @@ class FlowExpressionClassifier(
         rows = validate_data(self, as_rows(X, self.image_shape_), dtype="numeric", reset=False)
         if self.input_range_ is not None:
             check_pixels(rows, self.input_range_)
+        elif isinstance(self.signal_, VectorSignal):
+            check_features(rows, self.signal_.mean, self.signal_.scale)
         return rows
 
     def _in_training_range(self, rows: NDArray[Any]) -> NDArray[Any]:

@@ -15,6 +15,7 @@ __all__ = [
     "FitInput",
     "as_array",
     "as_rows",
+    "check_features",
     "check_groups",
     "check_latents",
     "check_lengths",
@@ -29,12 +30,14 @@ __all__ = [
 CHUNK_BYTES = 2**26
 """Bytes of X whose extremes are taken at a time, so that a memmap is never read into memory as a whole."""
 
-
 FEWEST_LEVELS = 4
 """Fewer grey levels than this cannot be what was meant."""
 
 ROUNDING = 1e-3
 """How far a pixel may lie outside its range by rounding; it is clipped."""
+
+LARGEST = 1e38
+"""Standard deviations of a feature from its mean; the squares of more are soon no numbers any longer."""
 
 
 class FitInput(NamedTuple):
@@ -236,6 +239,18 @@ def check_pixels(rows: NDArray[Any], input_range: tuple[float, float]) -> None:
         raise ValueError(
             f"the model was fitted on images within {input_range[0]:g}..{input_range[1]:g}, but X runs from {low:g} "
             f"to {high:g}. Scale X as the training images were scaled, or pass uint8 images."
+        )
+
+
+def check_features(rows: NDArray[Any], mean: tuple[float, ...], scale: tuple[float, ...]) -> None:
+    """Raise a ValueError where a feature lies too far from those that a model was fitted on to be computed with."""
+    with np.errstate(over="ignore"):
+        too_large = np.abs(rows - np.array(mean)) > LARGEST * np.array(scale)
+    if too_large.any():
+        row, column = np.argwhere(too_large)[0]
+        raise ValueError(
+            f"X holds {rows[row, column]:.3g} in row {row}, column {column}, where the training samples have "
+            f"{mean[column]:.3g} +- {scale[column]:.3g}: too large to compute with. Mend or leave out such rows."
         )
 
 
