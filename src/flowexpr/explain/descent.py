@@ -20,7 +20,9 @@ N_STEPS = 12
 """Steps of gradient descent."""
 
 N_MIRRORED = 6
-"""The last so many of them ask about the mirror image too, as decisions do, which takes twice the time."""
+"""The last so many of them ask about the mirror image too, as decisions do, which takes twice the time. Their learning
+rates fall to nothing, so that the descent settles: what is found depends little on how the arithmetic rounds, and so on
+what else is explained in the same call."""
 
 AVERAGES_RATE, FREE_RATE = 0.1, 0.01
 """Learning rates of the weights of the class averages, and of the free part."""
@@ -31,6 +33,9 @@ that was trained for long out of the faces, from where the descent does not come
 
 PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
 """Nats for the squares of the weights, and of the values of the free part."""
+
+GREY_LEVEL = 1 / 256
+"""Of the range from black to white. Changes of less are cheap, so that rounding does not decide which way is up."""
 
 MOST_LOST, MOST_LOST_AT_ALL = 0.7, 10.0
 """Nats of log p(x) that a sample may lose on the way, for each of its values, and that every one may. Faces of one set
@@ -80,7 +85,7 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
     """
     network, predictor, sizes = model.model, model.predictor, [len(aim.decided) for aim in aims]
     n, log_prior = sum(sizes), torch.from_numpy(predictor.log_prior)
-    with torch.inference_mode(False), torch.enable_grad(), model.as_trained():
+    with torch.inference_mode(False), torch.enable_grad():
         # Clones, since no gradient goes through tensors that inference mode made.
         x = torch.cat([aim.decided.x for aim in aims]).clone()
         z1 = torch.cat([aim.decided.z1 for aim in aims]).clone()
@@ -90,6 +95,7 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
         free = torch.zeros_like(z1, requires_grad=True)
         rates = [{"params": [weights], "lr": AVERAGES_RATE}, {"params": [free], "lr": free_rate}]
         optimiser = torch.optim.Adam(rates, betas=(0.6, 0.9))
+        falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1, (N_STEPS - done) / N_MIRRORED))
         for left in range(N_STEPS, 0, -1):
             moved = z1 + (weights @ directions).view_as(z1) + free
             decoded = network.backbone.inverse_of_normal(moved, normal)
@@ -98,13 +104,14 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
                 views.append(network.encode(predictor.signal.mirror(decoded))[0])
             by_class = network.head.log_prob_of_all_classes(torch.cat(views)).view(len(views), n, -1).mean(0)
             log_proba = torch.log_softmax(by_class / predictor.temperature + log_prior.to(by_class), 1)
-            change = (decoded - x).abs().flatten(1).mean(1)
+            change = ((decoded - x).square() + GREY_LEVEL**2).sqrt().flatten(1).mean(1)
             loss = PRICE_OF_AVERAGES * weights.square().sum() + PRICE_OF_FREE * free.square().sum()
             for aim, of_aim, moves in zip(aims, log_proba.split(sizes), change.split(sizes), strict=True):
                 loss = loss + aim.doubt(of_aim).sum() + aim.price_of_pixels * moves.sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            falling.step()
         return list(((weights @ directions).view_as(z1) + free).detach().split(sizes))
 
 

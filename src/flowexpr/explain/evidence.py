@@ -6,8 +6,6 @@ the views of a sample (an image and its mirror image), divides it by the tempera
 """
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +52,7 @@ class EvidenceParts:
 class EvidenceModel:
     """A trained model in full precision, whose evidence can be split and differentiated.
 
-    Gradients, of which maps and searches need no more digits, may be taken as the model was trained (`as_trained`).
+    The gradients of maps, which need no more digits, are taken in the precision of the model that decides.
 
     Parameters
     ----------
@@ -67,15 +65,6 @@ class EvidenceModel:
         self.model = copy.deepcopy(predictor.model).requires_grad_(False)
         self.model.set_mixed_precision(False)
         self.model.set_reversible(False)  # which asks for gradients of the weights
-
-    @contextmanager
-    def as_trained(self) -> Iterator[None]:
-        """Compute in the precision of the model that decides: bfloat16, where that is its, takes half of the time."""
-        self.model.set_mixed_precision(self.predictor.model.mixed_precision)
-        try:
-            yield
-        finally:
-            self.model.set_mixed_precision(False)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return the latents z1, z2, ... of x (n, ...), without a gradient."""
@@ -110,10 +99,14 @@ class EvidenceModel:
         return difference.flatten(1).sum(1).view(n_views, -1).mean(0) / self.predictor.temperature
 
     def gradient(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """Return the gradient of the evidence of x (n, ...) by x, as trained."""
-        with torch.inference_mode(False), torch.enable_grad(), self.as_trained():
-            x = x.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.evidence(x, a, b).sum(), x)
+        """Return the gradient of the evidence of x (n, ...) by x, in bfloat16 where that is the model's precision."""
+        self.model.set_mixed_precision(self.predictor.model.mixed_precision)  # half of the time
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                x = x.clone().requires_grad_()
+                (gradient,) = torch.autograd.grad(self.evidence(x, a, b).sum(), x)
+        finally:
+            self.model.set_mixed_precision(False)
         return gradient
 
     def decide(

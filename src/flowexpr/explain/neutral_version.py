@@ -22,9 +22,9 @@ PRICE_OF_PIXELS = 5.0
 CONFIDENCE, LEAST_CONFIDENCE = 0.94, 0.5
 """Probability of the class at rest that the descent aims at, and the least of what is called neutral."""
 
-TIE, LARGEST_TIE = 0.01, 0.2
-"""Mean nats that the classes may lie below a tie of all: what the descent aims at, and the most of what is called a
-tie. Of two classes, .2 are 78 to 22 %; of six, one has 47 % and the others 11 %."""
+TIE, LARGEST_TIE = 0.01, math.log(3)
+"""Nats: how far the classes may lie below a tie of all in the mean, which the descent aims at (closer ties move many
+more pixels); and how far apart any two may lie in what is called one: none is three times as probable as another."""
 
 STRENGTHS = (1.0, 0.5, 0.25)
 """Of the step found, tried one after another until one leads to an image; else the face is its own version."""
@@ -54,7 +54,7 @@ class Rest(NamedTuple):
     def reached(self, log_proba: Tensor) -> Tensor:
         """Return whether samples are at rest (n,), by their log-probabilities (n, n_classes)."""
         at_rest = self._of_label(log_proba) >= math.log(LEAST_CONFIDENCE)
-        return torch.where(self.is_tie, _below_a_tie(log_proba) <= LARGEST_TIE, at_rest)
+        return torch.where(self.is_tie, log_proba.amax(1) - log_proba.amin(1) <= LARGEST_TIE, at_rest)
 
     def _missing(self, log_proba: Tensor) -> Tensor:
         """Return the nats that are missing (n,)."""

@@ -38,10 +38,11 @@ N_POINTS = 16
 """Of a line, evenly placed, both ends among them."""
 
 AT_ONCE = 16
-"""Points in one pass of the model."""
+"""Points in one pass of the model: those of one line, so that a map does not depend on what else is explained."""
 
 MOST_MISSED = 0.05
-"""Share of a map that its points may miss; those of trained models miss up to 0.03, mostly less than 0.01."""
+"""Share of the sizes of all values of a map that its points may miss; those of trained models mostly miss less than
+0.01."""
 
 LEAST_MISSED = 0.001
 """Nats; less is rounding."""
@@ -59,14 +60,14 @@ class LineIntegral(NamedTuple):
         Evidence of every value of the flow's variable, nats; the sum is `end` - `start`.
     start, end : Tensor of shape (n,)
         Evidence at the two ends, without the classes' priors, nats.
-    missed : Tensor of shape (n,)
-        What the points missed of it, as a share of the sizes of all values of the map.
+    delta : Tensor of shape (n,)
+        What the sum over the points was off by, nats, before it was divided up: the convergence delta.
     """
 
     maps: Tensor
     start: Tensor
     end: Tensor
-    missed: Tensor
+    delta: Tensor
 
 
 def integrate_along_line(model: EvidenceModel, start: Tensor, end: Tensor, a: Tensor, b: Tensor) -> LineIntegral:
@@ -90,19 +91,19 @@ def integrate_along_line(model: EvidenceModel, start: Tensor, end: Tensor, a: Te
         The maps and the evidence at both ends.
     """
     n, way = len(a), end - start
-    times = torch.linspace(0, 1, N_POINTS, dtype=end.dtype, device=end.device).view(-1, *[1] * end.ndim)
-    points = torch.lerp(start, end, times).flatten(0, 1)
-    parts = torch.arange(len(points), device=a.device).split(AT_ONCE)
-    gradient = torch.cat([model.gradient(points[rows], a[rows % n], b[rows % n]) for rows in parts])
-    mean = torch.trapezoid(gradient.unflatten(0, (N_POINTS, n)), dx=1 / (N_POINTS - 1), dim=0)
+    times = torch.linspace(0, 1, N_POINTS, dtype=end.dtype, device=end.device).view(-1, *[1] * (end.ndim - 1))
+    points = torch.lerp(start[:, None], end[:, None], times).flatten(0, 1)
+    of_points = [of_lines.repeat_interleave(N_POINTS) for of_lines in (a, b)]
+    batches = zip(*(each.split(AT_ONCE) for each in (points, *of_points)), strict=True)
+    gradient = torch.cat([model.gradient(*batch) for batch in batches])
+    mean = torch.trapezoid(gradient.unflatten(0, (n, N_POINTS)), dx=1 / (N_POINTS - 1), dim=1)
     with torch.inference_mode():
         at_ends = model.evidence(torch.cat([start, end]), a.repeat(2), b.repeat(2)).double().view(2, n)
     maps = (mean * way).double().flatten(1)
-    missed = at_ends[1] - at_ends[0] - maps.sum(1)
+    delta = maps.sum(1) - (at_ends[1] - at_ends[0])
+    _warn_of_rough_maps(torch.where(delta.abs() <= LEAST_MISSED, 0.0, delta.abs() / maps.abs().sum(1)))
     squares = F.normalize(way.double().flatten(1)).square()
-    share = torch.where(missed.abs() <= LEAST_MISSED, 0.0, missed.abs() / maps.abs().sum(1))
-    _warn_of_what_was_missed(share)
-    return LineIntegral((maps + missed[:, None] * squares).view_as(way), at_ends[0], at_ends[1], share)
+    return LineIntegral((maps - delta[:, None] * squares).view_as(way), at_ends[0], at_ends[1], delta)
 
 
 def smooth(maps: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,7 +115,8 @@ def smooth(maps: NDArray[np.float64]) -> NDArray[np.float64]:
     return gaussian_filter(maps, (0, sigma, sigma), mode="reflect")
 
 
-def _warn_of_what_was_missed(missed: Tensor) -> None:
+def _warn_of_rough_maps(missed: Tensor) -> None:
+    """Warn where the points of a line missed too large a share of its map."""
     rough = ~(missed <= MOST_MISSED)  # also what is not a number
     if rough.any():
         worst = float(missed[rough].nan_to_num(torch.inf).max())
@@ -122,6 +124,6 @@ def _warn_of_what_was_missed(missed: Tensor) -> None:
         warnings.warn(
             f"{int(rough.sum())} of {len(rough)} maps are rough: on the way from where they start the evidence changes "
             f"too irregularly for the {N_POINTS} points at which its gradient is taken. The worst misses {told}. Do "
-            "not rely on a map whose `completeness` is large.",
+            "not rely on a map whose `convergence_delta` is large beside what it shows.",
             stacklevel=2,
         )
