@@ -77,7 +77,7 @@ def test_the_figure_says_where_the_map_starts_and_what_the_model_says(fitted_ima
     X = colour_images[0][:1]
     said = fitted_images.predict(X)[0]
     other = next(label for label in fitted_images.classes_ if label != said)
-    display = draw(fitted_images.explain(X, label=other, counterfactual=False, neutral=X)[0])
+    display = draw(fitted_images.explain(X, label=other, counterfactual=False, neutral=colour_images[0][1:2])[0])
     names = [name.get_text().replace("\n", " ") for name in display.axes_["face"].get_xticklabels()]
     assert names == [f"taken for {said}", "map starts from the neutral face given"]
     assert display.axes_["regions"].get_title().endswith("than\nthe neutral face given")

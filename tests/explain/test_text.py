@@ -43,6 +43,13 @@ def test_of_many_features_the_largest_are_named():
     assert "against it: y7 8.0 nats, y6 7.0 nats, y5 6.0 nats, y4 5.0 nats, y3 4.0 nats, others 6.0 nats." in text
 
 
+def test_nats_beyond_a_million_are_powers_of_ten():
+    text = say(1.2345e30, regions={"x0": 2e25, "x1": -3e7}, baseline_evidence=1.2344e30)
+    assert "by 1.2e+30 nats" in text
+    assert "1.0e+26 nats more" in text
+    assert "against it: x1 3.0e+07 nats" in text
+
+
 def test_what_the_model_says_instead_is_told():
     assert say(taken_for="joy").endswith("; the model takes this face for joy.")
 
@@ -62,12 +69,12 @@ def test_no_shares_of_rounding_are_told():
 @pytest.mark.parametrize(
     ("probabilities", "reached", "told"),
     [
-        ([0.05, 0.95], True, "the nearest face taken for fear"),
-        ([0.104, 0.896], False, "the nearest face taken for fear (only 89.6 %, less than asked for)"),
-        ([0.6, 0.4], False, "no face taken for fear was found; the surest that was tried, taken for anger"),
+        ([0.05, 0.95], True, "the way to the nearest face taken for fear"),
+        ([0.104, 0.896], False, "the way to the nearest face taken for fear (only 89.6 %, less than asked for)"),
+        ([0.6, 0.4], False, "no face taken for fear was found: the way to the surest that was tried, taken for anger"),
     ],
 )
 def test_a_counterfactual_is_called_what_it_is(probabilities, reached, told):
-    image = np.zeros((2, 2))
-    way = Counterfactual("fear", image, np.array(probabilities), reached, image[None], np.array([probabilities]))
+    strip = np.arange(8).reshape(2, 2, 2)
+    way = Counterfactual("fear", strip[1], np.array(probabilities), reached, strip, np.array([probabilities] * 2))
     assert describe_way(way, np.array(["anger", "fear"])) == told

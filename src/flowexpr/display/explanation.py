@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from flowexpr.explain import Explanation
 
-__all__ = ["ExplanationDisplay", "as_colours", "evidence_picture", "full_colour", "strip_captions"]
+__all__ = ["ExplanationDisplay", "as_colours", "evidence_picture", "map_scale", "strip_captions"]
 
 AGAINST, FOR = COLOURS[0], COLOURS[1]
 """Blue speaks against the explained class, orange for it: in the map, and in all bars."""
@@ -31,6 +31,8 @@ TEXT_WIDTH = 150
 """Letters in a line of the sentence."""
 LINE = 0.08
 """Height of such a line, as a share of a row of panels."""
+MARGIN = 0.01
+"""Left of it, as a share of a figure of its own."""
 NAME_WIDTH, TITLE_WIDTH = 24, 42
 """Letters in a line under a face, and above a panel."""
 
@@ -156,17 +158,23 @@ class ExplanationDisplay:
         above = {"face": 1.9, "map": 1.0, "regions": 1.2, "classes": 1.2} if is_image else {"features": 1, "classes": 1}
         if one.pixel_map is None:
             above.pop("map" if is_image else "features")
-        if one.regions is None:
+        if one.regions is None or not one.has_map:
             above.pop("regions", None)
         below = {"counterfactual": 1.9} if one.counterfactual is not None else {}
         if is_image and any((one.neighbours or {}).values()):
             below["neighbours"] = 1.3
         rows = [list(row.items()) for row in (above, below) if row]
-        text = textwrap.fill(one.text.replace(" %", "\u00a0%"), TEXT_WIDTH)
+        text = textwrap.fill(one.text.replace(" %", "\u00a0%").replace("percentile ", "percentile\u00a0"), TEXT_WIDTH)
         heights = [LINE * (1 + text.count("\n")), *[1.0, 0.95][: len(rows)]]
         head, *strips = panels(caller, ax, (len(heights), 1), (12.5, 2.9 * sum(heights) + 0.4), height_ratios=heights)
         head.set_axis_off()
-        head.text(0, 1, text, va="top", transform=head.transAxes)
+        if ax is None:  # long names of features push the panels to the right, but not the sentence
+            from matplotlib.transforms import blended_transform_factory
+
+            left = blended_transform_factory(head.figure.transFigure, head.transAxes)
+            head.text(MARGIN, 1, text, va="top", transform=left)
+        else:
+            head.text(0, 1, text, va="top", transform=head.transAxes)
         self.axes_ = {
             name: panel
             for strip, row in zip(strips, rows, strict=True)
@@ -191,8 +199,7 @@ class ExplanationDisplay:
         ax.imshow(evidence_picture(one.image, np.asarray(one.pixel_map)), interpolation="nearest")
         ax.set_title(f"evidence for {one.label} (orange)\nand for {one.against} (blue)", fontsize="medium")
         ax.set_axis_off()
-        full = f"full colour: {full_colour(np.asarray(one.pixel_map)):.2g} nats a pixel"
-        ax.text(0.5, -0.03, full, ha="center", va="top", fontsize="small", transform=ax.transAxes)
+        ax.text(0.5, -0.03, map_scale(one), ha="center", va="top", fontsize="small", transform=ax.transAxes)
 
     def _draw_regions(self, ax: Axes) -> None:
         one, regions = self.explanation, dict(self.explanation.regions or {})
@@ -225,17 +232,18 @@ class ExplanationDisplay:
         under = ["\n".join(lines) for lines in strip_captions(one)]
         draw_grid(ax, [as_colours(way.strip)], [""], under)
         ax.tick_params(labeltop=False, labelbottom=True)
-        ax.set_title(f"the way to {describe_way(way, one.classes)}", fontsize="medium")
+        ax.set_title(describe_way(way, one.classes), fontsize="medium")
 
     def _draw_changes(self, ax: Axes) -> None:
-        """Draw the largest changes of features on the way to the counterfactual."""
+        """Draw the largest changes of features on the way to the counterfactual, of all in the same unit."""
         one, way = self.explanation, self.explanation.counterfactual
         assert way is not None
-        change = np.asarray(way.image, dtype=np.float64) - one.image
+        change = (np.asarray(way.image, dtype=np.float64) - one.image) / np.asarray(one.feature_scales)
         largest = np.argsort(-np.abs(change))[:MOST_BARS]
-        names = one.feature_names or [f"x{i}" for i in range(len(change))]
+        names = one.feature_names or []
         shown = {f"{names[i]}: {one.image[i]:.3g} to {way.image[i]:.3g}": float(change[i]) for i in largest}
-        _bars(ax, shown, [OTHER] * len(shown), "change", describe_way(way, one.classes, "sample"))
+        unit = "change, standard deviations of the training samples"
+        _bars(ax, shown, [OTHER] * len(shown), unit, describe_way(way, one.classes, "sample"))
 
     def _draw_neighbours(self, ax: Axes) -> None:
         neighbours = {label: near for label, near in (self.explanation.neighbours or {}).items() if near}
@@ -271,7 +279,7 @@ def evidence_picture(image: NDArray[Any], pixel_map: NDArray[np.floating]) -> ND
     image : ndarray of shape (H, W) or (H, W, C)
         The face.
     pixel_map : ndarray of shape (H, W)
-        Nats. Orange is positive and blue negative; the largest 1 % have the full colour (`full_colour`).
+        Nats. Orange is positive and blue negative; the largest 1 % have the full colour.
 
     Returns
     -------
@@ -279,13 +287,20 @@ def evidence_picture(image: NDArray[Any], pixel_map: NDArray[np.floating]) -> ND
         Values in 0..1.
     """
     grey = as_colours(image[np.newaxis])[0].mean(-1, keepdims=True)
-    full = full_colour(pixel_map)
+    full = _full_colour(pixel_map)
     strength = np.clip(np.abs(pixel_map) / full, 0, 1)[..., np.newaxis]
     colour = np.where(pixel_map[..., np.newaxis] > 0, _rgb(FOR), _rgb(AGAINST))
     return (1 - 0.85 * strength) * (0.25 + 0.75 * grey) + 0.85 * strength * colour
 
 
-def full_colour(pixel_map: NDArray[np.floating]) -> float:
+def map_scale(explanation: Explanation) -> str:
+    """Return what the full colour of an explanation's map stands for, in words."""
+    if not explanation.has_map:
+        return "the map is empty"
+    return f"full colour: {_full_colour(np.asarray(explanation.pixel_map)):.2g} nats a pixel"
+
+
+def _full_colour(pixel_map: NDArray[np.floating]) -> float:
     """Return the nats a pixel from which on `evidence_picture` has the full colour: the 99th percentile of the map."""
     return max(float(np.quantile(np.abs(pixel_map), 0.99)), 1e-12)
 

@@ -47,19 +47,19 @@ class Explanation:
     start : str or None
         What the map starts from, in words, by what the model takes it for: "a neutral version of this face" (the
         class at rest has at least half of the probability), "this face moved to LABEL" where another class was named,
-        or "this face moved to a tie of all classes" (a mean log-probability at most 0.2 nats below it); "moved towards"
-        them where the model was not led that far, "this face itself, since no other start was found", or "the neutral
-        face given". Of vectors "sample" instead of "face".
+        or "this face moved to a tie of all classes" (none is more than three times as probable as another); "moved
+        towards" them where the model was not led that far, "this face itself, since no other start was found", or "the
+        neutral face given". Of vectors "sample" instead of "face".
     baseline : ndarray or None
         That sample, in the shape of `image`; quantised.
     baseline_probabilities : ndarray of shape (n_classes,) or None
         What the model says of it, before it is quantised.
     baseline_evidence : float or None
         Evidence there, nats, before it is quantised. What `precision="mixed"` rounds of `evidence` is in it too.
-    completeness : float or None
-        What the points at which the gradient was taken missed of `evidence` - `baseline_evidence`, as a share of the
-        sizes of all values of the map before it is smoothed; it is divided among the pixels that moved the most, so
-        that the map sums to all of it. 0 is a map that missed nothing.
+    convergence_delta : float or None
+        Nats by which the sum over the points at which the gradient was taken differs from `evidence` -
+        `baseline_evidence`: 0 is a sum that missed nothing. It is divided among the pixels that moved the most, so that
+        the map itself sums to that difference.
     regions : dict of str to float, or None
         The map, not smoothed, summed over the regions of the face, "elsewhere" among them, nats; for vectors by
         feature. None without a map, and where a model of an earlier file, which does not know where faces are, was
@@ -70,6 +70,8 @@ class Explanation:
         For `label` and `against`, the nearest reference faces of that class.
     feature_names : list of str or None
         Of vectors, `feature_names_in_` or "x0", "x1", ...; None for images.
+    feature_scales : ndarray of shape (n_features,) or None
+        Standard deviations of the training vectors' features; None for images.
     typicality : float or None
         Share of held-out or training faces that are less typical; None for a model that was not told.
     text : str
@@ -92,11 +94,12 @@ class Explanation:
     baseline: NDArray[Any] | None
     baseline_probabilities: NDArray[np.float64] | None
     baseline_evidence: float | None
-    completeness: float | None
+    convergence_delta: float | None
     regions: dict[str, float] | None
     counterfactual: Counterfactual | None
     neighbours: dict[Any, list[Neighbour]] | None
     feature_names: list[str] | None
+    feature_scales: NDArray[np.float64] | None
     typicality: float | None
     text: str
 
@@ -104,6 +107,11 @@ class Explanation:
     def predicted(self) -> Any:
         """The most probable class, which is `label` unless another was asked for."""
         return self.classes[self.logits.argmax()]
+
+    @property
+    def has_map(self) -> bool:
+        """Whether there is a map that shows anything: one that starts from the sample itself is empty."""
+        return self.pixel_map is not None and bool(np.any(self.pixel_map))
 
     @property
     def calibrated(self) -> bool:

@@ -197,6 +197,8 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
         return None
     if np.ndim(neutral) == 0:
         return int(estimator._class_indices(neutral, 1)[0])
+    if hasattr(neutral, "to_frame"):  # a Series: a row of a DataFrame, whose columns keep their names
+        neutral = neutral.to_frame().T
     given = np.asarray(neutral)
     if given.ndim == 1 and given.dtype.kind in "OUS":
         raise ValueError("neutral was expected to hold samples, or to be one label for all. Pass faces, or one label.")

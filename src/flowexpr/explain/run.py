@@ -20,6 +20,7 @@ from flowexpr.explain.pixel_map import integrate_along_line, smooth
 from flowexpr.explain.regions import ELSEWHERE, REGIONS, FaceFrame, region_labels
 from flowexpr.explain.text import describe
 from flowexpr.parameters import is_real
+from flowexpr.signals import VectorSignal
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -66,7 +67,10 @@ class Explainer:
         names = [str(label).lower() for label in estimator.classes_.tolist()]
         self.neutral_class = names.index("neutral") if "neutral" in names else None
         self.at_rest = self.neutral_class
-        self.feature_names = None if estimator.image_shape_ is not None else _feature_names(estimator)
+        self.feature_names, self.feature_scales = None, None
+        if isinstance(estimator.signal_, VectorSignal):
+            self.feature_names = _feature_names(estimator)
+            self.feature_scales = np.array(estimator.signal_.scale)
 
     def explain(
         self,
@@ -198,11 +202,12 @@ class _Batch:
                 baseline=None,
                 baseline_probabilities=None,
                 baseline_evidence=None,
-                completeness=None,
+                convergence_delta=None,
                 regions=None,
                 counterfactual=None,
                 neighbours=None,
                 feature_names=self.explainer.feature_names,
+                feature_scales=self.explainer.feature_scales,
                 typicality=None,
                 text="",
             )
@@ -222,7 +227,7 @@ class _Batch:
             maps = maps.sum(1) if maps.ndim == 4 else maps.reshape(-1, *shape).sum(-1)
         shown = maps if shape is None else smooth(maps)
         baselines = as_samples(estimator, model.predictor.signal.to_rows(start.x))
-        gain, missed = (integral.end - integral.start).tolist(), integral.missed.tolist()
+        gain, delta = (integral.end - integral.start).tolist(), integral.delta.tolist()
         with_map = [
             replace(
                 one,
@@ -231,7 +236,7 @@ class _Batch:
                 baseline=baselines[i],
                 baseline_probabilities=start.probabilities[i],
                 baseline_evidence=one.evidence - gain[i],
-                completeness=missed[i],
+                convergence_delta=delta[i],
             )
             for i, one in enumerate(found)
         ]
@@ -316,8 +321,8 @@ def _with_text(one: Explanation, typicality: float | None) -> Explanation:
         one.evidence,
         probability=float(one.uncalibrated_probabilities[place]),
         calibrated=float(one.probabilities[place]) if one.calibrated else None,
-        regions=one.regions,
-        baseline_evidence=one.baseline_evidence,
+        regions=one.regions if one.has_map else None,
+        baseline_evidence=one.baseline_evidence if one.has_map else None,
         start=one.start,
         typicality=typicality,
         thing="sample" if one.image.ndim == 1 else "face",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from flowexpr.explain.counterfactual import Counterfactual
@@ -20,6 +21,9 @@ SUREST = 0.99995
 
 LEAST_SHARE = 0.01
 """Regions with a smaller share of the evidence are not named."""
+
+MOST_WRITTEN_OUT = 1e6
+"""Nats; more are told as powers of ten. Such samples are nothing like the training samples."""
 
 MOST_NAMED, MOST_OTHERS = 5, 2
 """Features that are named of a vector; the rest are "others", if more than so many."""
@@ -86,11 +90,11 @@ def describe(
         regions = None if regions is None else {name: -nats for name, nats in regions.items()}
         baseline_evidence = None if baseline_evidence is None else -baseline_evidence
     kind = "not calibrated" if calibrated is None else f"calibrated {_probability(calibrated)}"
-    lead = f"{evidence:.1f} nats" if evidence >= NEAR_TIE else f"{evidence:.2f} nats, a near tie"
+    lead = f"{_nats(evidence)} nats" if evidence >= NEAR_TIE else f"{evidence:.2f} nats, a near tie"
     text = f"{label} rather than {against} by {lead} ({_probability(probability)}, {kind})"
     if baseline_evidence is not None:
         gain = evidence - baseline_evidence
-        text += f", {abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than {start}{_where(regions or {})}"
+        text += f", {_nats(abs(gain))} nats {'more' if gain >= 0 else 'less'} than {start}{_where(regions or {})}"
     if taken_for is not None:
         text += f"; the model takes this {thing} for {taken_for}"
     if typicality is not None:
@@ -102,10 +106,12 @@ def describe(
 def describe_way(way: Counterfactual, classes: NDArray[Any], thing: str = "face") -> str:
     """Return what a counterfactual is, as the title of its strip: also where it is not what was looked for."""
     taken_for = classes[way.probabilities.argmax()]
-    if taken_for != way.label:
-        return f"no {thing} taken for {way.label} was found; the surest that was tried, taken for {taken_for}"
-    short = "" if way.reached else f" (only {100 * way.probabilities.max():.1f} %, less than asked for)"
-    return f"the nearest {thing} taken for {way.label}{short}"
+    if taken_for == way.label:
+        short = "" if way.reached else f" (only {100 * way.probabilities.max():.1f} %, less than asked for)"
+        return f"the way to the nearest {thing} taken for {way.label}{short}"
+    if np.array_equal(way.image, way.strip[0]):
+        return f"no {thing} taken for {way.label} was found: nothing tried was like the {thing}s that the model knows"
+    return f"no {thing} taken for {way.label} was found: the way to the surest that was tried, taken for {taken_for}"
 
 
 def _where(regions: Mapping[Any, float]) -> str:
@@ -114,7 +120,7 @@ def _where(regions: Mapping[Any, float]) -> str:
     total = sum(positive.values())
     for_it = [f"{name} {_percent(nats / total)}" for name, nats in positive.items() if nats > LEAST_SHARE * total]
     negative = _largest({name: -nats for name, nats in regions.items() if nats < 0})
-    against = [f"{name} {nats:.1f} nats" for name, nats in negative.items() if nats >= LEAST_DIVIDED]
+    against = [f"{name} {_nats(nats)} nats" for name, nats in negative.items() if nats >= LEAST_DIVIDED]
     text = f"; of what speaks for it: {', '.join(for_it)}" if total >= LEAST_DIVIDED else ""
     return text + (f"; against it: {', '.join(against)}" if against else "")
 
@@ -125,6 +131,10 @@ def _largest(nats: dict[Any, float]) -> dict[Any, float]:
     if len(ranked) <= MOST_NAMED + MOST_OTHERS:
         return dict(ranked)
     return dict(ranked[:MOST_NAMED]) | {"others": sum(more for _, more in ranked[MOST_NAMED:])}
+
+
+def _nats(amount: float) -> str:
+    return f"{amount:.1f}" if amount < MOST_WRITTEN_OUT else f"{amount:.1e}"
 
 
 def _probability(share: float) -> str:

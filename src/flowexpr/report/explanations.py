@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowexpr import __version__
-from flowexpr.display.explanation import as_colours, evidence_picture, full_colour, strip_captions
+from flowexpr.display.explanation import as_colours, evidence_picture, map_scale, strip_captions
 from flowexpr.explain import Explanation
 from flowexpr.explain.text import describe_way
 from flowexpr.report.faces import picture
@@ -117,7 +117,7 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
         "against": str(one.against),
         "right": shown is None or shown == str(one.label),
         "text": one.text,
-        "regions": _bars({} if one.regions is None else one.regions),
+        "regions": _bars(one.regions if one.has_map and one.regions is not None else {}),
         "classes": [(str(label), float(p)) for label, p in zip(one.classes, one.probabilities, strict=True)],
         "pictures": _pictures(one) if shows_face else [],
         "way": _way(one) if shows_face else [],
@@ -152,8 +152,7 @@ def _pictures(one: Explanation) -> list[tuple[str, str]]:
 
 
 def _map_caption(one: Explanation) -> str:
-    full = full_colour(np.asarray(one.pixel_map))
-    return f"for {one.label} (orange), {one.against} (blue); full colour: {full:.2g} nats a pixel"
+    return f"for {one.label} (orange), {one.against} (blue); {map_scale(one)}"
 
 
 def _way(one: Explanation) -> list[tuple[str, str]]:
