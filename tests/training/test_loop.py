@@ -261,6 +261,13 @@ def test_verbose_shows_a_progress_bar_on_stderr(tiny, two_features, capsys):
     assert captured.out == ""
 
 
+def test_the_bar_says_which_of_two_trainings_it_is_of(tiny, two_features, capsys):
+    tiny(verbose=1, max_epochs=2, calibrate="temperature").fit(*two_features)
+    first, second = capsys.readouterr().err.strip().split("\n")
+    assert "fit to calibrate: 100%" in first
+    assert "calibrate" not in second
+
+
 def test_verbose_two_writes_a_line_an_epoch(tiny, two_features, capsys):
     tiny(verbose=2, max_epochs=2).fit(*two_features)
     captured = capsys.readouterr()

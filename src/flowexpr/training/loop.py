@@ -79,6 +79,8 @@ class Plan:
         Where to train.
     verbose : int
         1 for a progress bar, 2 for a line an epoch too.
+    title : str
+        Of the progress bar.
     """
 
     max_epochs: int
@@ -93,6 +95,7 @@ class Plan:
     dtype: torch.dtype
     device: torch.device
     verbose: int = 0
+    title: str = "fit"
 
 
 class Trainer:
@@ -171,8 +174,8 @@ class Trainer:
             self.model.eval()
 
     def _train(self) -> None:
-        bar = tqdm(total=self.n_steps, initial=self.step, disable=not self.plan.verbose, unit="step", desc="fit")
-        with bar:
+        is_silent = not self.plan.verbose
+        with tqdm(total=self.n_steps, initial=self.step, disable=is_silent, unit="step", desc=self.plan.title) as bar:
             # A run killed between its last step and the end of that epoch still has the epoch to end.
             while self.step < self.n_steps or self.sums.n_steps:
                 if self._train_epoch(bar):
