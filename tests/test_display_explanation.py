@@ -97,6 +97,24 @@ def test_vectors_are_shown_by_feature(fitted_vectors, two_features):
     assert {label.get_text() for label in display.axes_["features"].get_yticklabels()} == {"x0", "x1"}
 
 
+def test_changes_of_features_are_in_standard_deviations(fitted_vectors, two_features):
+    (one,) = fitted_vectors.explain(two_features[0][:1])
+    panel = draw(one).axes_["counterfactual"]
+    change = (one.counterfactual.image - one.image) / one.feature_scales
+    assert [bar.get_width() for bar in panel.patches] == pytest.approx(sorted(change, key=lambda x: -abs(x)))
+    nothing = replace(one, counterfactual=replace(one.counterfactual, image=one.image))
+    assert not draw(nothing).axes_["counterfactual"].patches
+
+
+def test_an_empty_map_has_neither_bars_nor_scale(explained, fitted_vectors, two_features):
+    empty = replace(explained, pixel_map=np.zeros_like(explained.pixel_map))
+    axes = draw(empty).axes_
+    assert "regions" not in axes
+    assert [text.get_text() for text in axes["map"].texts] == ["the map is empty"]
+    (vector,) = fitted_vectors.explain(two_features[0][:1], counterfactual=False)
+    assert list(draw(replace(vector, pixel_map=0 * vector.pixel_map)).axes_) == ["classes"]
+
+
 def test_red_speaks_for_and_blue_against():
     picture = evidence_picture(np.full((1, 3), 128, dtype=np.uint8), np.array([[2.0, 0.0, -2.0]]))
     assert picture[0, 0, 0] > picture[0, 0, 2]

@@ -27,6 +27,9 @@ OTHER = "0.75"
 MOST_BARS = 12
 """Features of a vector that are shown: those of the largest evidence."""
 
+LEAST_CHANGE = 1e-6
+"""Standard deviations; less is rounding."""
+
 TEXT_WIDTH = 150
 """Letters in a line of the sentence."""
 LINE = 0.08
@@ -156,7 +159,7 @@ class ExplanationDisplay:
             )
         is_image = one.image.ndim > 1
         above = {"face": 1.9, "map": 1.0, "regions": 1.2, "classes": 1.2} if is_image else {"features": 1, "classes": 1}
-        if one.pixel_map is None:
+        if one.pixel_map is None or not (is_image or one.has_map):
             above.pop("map" if is_image else "features")
         if one.regions is None or not one.has_map:
             above.pop("regions", None)
@@ -239,11 +242,14 @@ class ExplanationDisplay:
         one, way = self.explanation, self.explanation.counterfactual
         assert way is not None
         change = (np.asarray(way.image, dtype=np.float64) - one.image) / np.asarray(one.feature_scales)
-        largest = np.argsort(-np.abs(change))[:MOST_BARS]
+        largest = [i for i in np.argsort(-np.abs(change))[:MOST_BARS] if abs(change[i]) > LEAST_CHANGE]
         names = one.feature_names or []
         shown = {f"{names[i]}: {one.image[i]:.3g} to {way.image[i]:.3g}": float(change[i]) for i in largest}
         unit = "change, standard deviations of the training samples"
         _bars(ax, shown, [OTHER] * len(shown), unit, describe_way(way, one.classes, "sample"))
+        if not shown:
+            ax.set_axis_off()
+            ax.lines[0].remove()  # at zero
 
     def _draw_neighbours(self, ax: Axes) -> None:
         neighbours = {label: near for label, near in (self.explanation.neighbours or {}).items() if near}
