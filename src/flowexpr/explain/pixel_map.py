@@ -37,9 +37,6 @@ __all__ = ["LineIntegral", "integrate_along_line", "smooth"]
 N_POINTS = 16
 """Of a line, evenly placed, both ends among them."""
 
-AT_ONCE = 16
-"""Points in one pass of the model: those of one line, so that a map does not depend on what else is explained."""
-
 MOST_MISSED = 0.05
 """Share of the sizes of all values of a map that its points may miss; those of trained models mostly miss less than
 0.01."""
@@ -92,11 +89,10 @@ def integrate_along_line(model: EvidenceModel, start: Tensor, end: Tensor, a: Te
     """
     n, way = len(a), end - start
     times = torch.linspace(0, 1, N_POINTS, dtype=end.dtype, device=end.device).view(-1, *[1] * (end.ndim - 1))
-    points = torch.lerp(start[:, None], end[:, None], times).flatten(0, 1)
-    of_points = [of_lines.repeat_interleave(N_POINTS) for of_lines in (a, b)]
-    batches = zip(*(each.split(AT_ONCE) for each in (points, *of_points)), strict=True)
-    gradient = torch.cat([model.gradient(*batch) for batch in batches])
-    mean = torch.trapezoid(gradient.unflatten(0, (n, N_POINTS)), dx=1 / (N_POINTS - 1), dim=1)
+    lines = zip(torch.lerp(start[:, None], end[:, None], times), a, b, strict=True)
+    # A line a pass, so that its gradients do not depend on what else is explained.
+    gradient = torch.stack([model.gradient(line, i.expand(N_POINTS), j.expand(N_POINTS)) for line, i, j in lines])
+    mean = torch.trapezoid(gradient, dx=1 / (N_POINTS - 1), dim=1)
     with torch.inference_mode():
         at_ends = model.evidence(torch.cat([start, end]), a.repeat(2), b.repeat(2)).double().view(2, n)
     maps = (mean * way).double().flatten(1)
