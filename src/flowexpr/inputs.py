@@ -14,6 +14,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 __all__ = [
     "FitInput",
     "as_array",
+    "as_frame",
     "as_rows",
     "check_features",
     "check_groups",
@@ -37,7 +38,8 @@ ROUNDING = 1e-3
 """How far a pixel may lie outside its range by rounding; it is clipped."""
 
 LARGEST = 1e38
-"""Standard deviations of a feature from its mean; the squares of more are soon no numbers any longer."""
+"""Standard deviations of a feature from its mean, about the largest float32. What flows and head make of much more is
+no number any longer."""
 
 
 class FitInput(NamedTuple):
@@ -167,6 +169,11 @@ def as_array(X: Any) -> Any:
     if isinstance(X, np.ndarray) or hasattr(X, "iloc") or not (isinstance(X, list | tuple) or hasattr(X, "__array__")):
         return X
     return np.asarray(X)
+
+
+def as_frame(x: Any) -> Any:
+    """Return a Series, which a row of a DataFrame is, as a DataFrame of one row; anything else as it is."""
+    return x.to_frame().T if hasattr(x, "to_frame") else x
 
 
 def as_rows(X: Any, image_shape: tuple[int, int, int] | None = None) -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowexpr.display.axes import COLOURS, clean, panels
 from flowexpr.display.faces import as_rgb, draw_grid
 from flowexpr.explain.text import describe_way
+from flowexpr.inputs import as_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,10 +160,10 @@ class ExplanationDisplay:
             )
         is_image = one.image.ndim > 1
         above = {"face": 1.9, "map": 1.0, "regions": 1.2, "classes": 1.2} if is_image else {"features": 1, "classes": 1}
-        if one.pixel_map is None or not (is_image or one.has_map):
-            above.pop("map" if is_image else "features")
+        if one.pixel_map is None:
+            above.pop("map", None)
         if one.regions is None or not one.has_map:
-            above.pop("regions", None)
+            above.pop("regions" if is_image else "features")
         below = {"counterfactual": 1.9} if one.counterfactual is not None else {}
         if is_image and any((one.neighbours or {}).values()):
             below["neighbours"] = 1.3
@@ -268,8 +269,7 @@ class ExplanationDisplay:
 
 def _as_batch(x: Any) -> Any:
     """Return a batch of the one sample; a row of a DataFrame keeps the names of its columns."""
-    if hasattr(x, "to_frame"):  # a Series
-        return x.to_frame().T
+    x = as_frame(x)
     if hasattr(x, "columns"):
         if len(x) != 1:
             raise ValueError(f"x was expected to be one sample, but is a DataFrame of {len(x)}. Pass frame.iloc[:1].")

@@ -16,6 +16,7 @@ from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.regions import frames_of_landmarks
 from flowexpr.explain.run import Explainer, as_samples
+from flowexpr.inputs import as_frame
 from flowexpr.training.checkpoint import fingerprint
 
 if TYPE_CHECKING:
@@ -197,10 +198,9 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
         return None
     if np.ndim(neutral) == 0:
         return int(estimator._class_indices(neutral, 1)[0])
-    if hasattr(neutral, "to_frame"):  # a Series: a row of a DataFrame, whose columns keep their names
-        neutral = neutral.to_frame().T
+    neutral = as_frame(neutral)
     given = np.asarray(neutral)
-    if given.ndim == 1 and given.dtype.kind in "OUS":
+    if (given.ndim == 1 and given.dtype.kind in "OUS") or any(isinstance(value, str) for value in given.flat[:1]):
         raise ValueError("neutral was expected to hold samples, or to be one label for all. Pass faces, or one label.")
     is_one = given.ndim == 1 or given.shape in (estimator.sample_shape_, estimator.image_shape_)
     try:
