@@ -529,7 +529,7 @@ def plan_of(estimator: "FlowExpressionClassifier", training: TrainingData) -> Pl
         dtype=next(estimator.module_.parameters()).dtype,
         device=torch.device(estimator.device_),
         verbose=int(estimator.verbose),
-        title="fit to calibrate" if estimator.calibrate and estimator.validation_fraction is not None else "fit",
+        title="fit and calibrate" if estimator.calibrate and estimator.validation_fraction is not None else "fit",
     )
 
 

@@ -264,7 +264,7 @@ def test_verbose_shows_a_progress_bar_on_stderr(tiny, two_features, capsys):
 def test_the_bar_says_which_of_two_trainings_it_is_of(tiny, two_features, capsys):
     tiny(verbose=1, max_epochs=2, calibrate="temperature").fit(*two_features)
     first, second = capsys.readouterr().err.strip().split("\n")
-    assert "fit to calibrate: 100%" in first
+    assert "fit and calibrate: 100%" in first
     assert "calibrate" not in second
 
 
