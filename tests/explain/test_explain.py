@@ -113,7 +113,7 @@ def test_where_no_step_leads_to_an_image_the_face_itself_stands_for_it(model, fa
 )
 def test_map_starts_from_the_neutral_class_where_there_is_one(faces, rest, named, start):
     names = np.array([rest, "happiness", "surprise"])[faces.target]
-    clf = FlowExpressionClassifier(**SMALL, max_epochs=30, augment=False, random_state=0).fit(faces.images, names)
+    clf = FlowExpressionClassifier(**SMALL, max_epochs=60, augment=False, random_state=0).fit(faces.images, names)
     explained = clf.explain(faces.images[:6], counterfactual=False, neutral=named)
     assert {one.label == rest for one in explained} == {True, False}
     reached = []
@@ -129,7 +129,7 @@ def test_map_starts_from_the_neutral_class_where_there_is_one(faces, rest, named
             assert after > before
         reached.append(is_reached)
         assert f"than {one.start}" in one.text
-    assert any(reached)
+    assert np.mean(reached) > 0.5
 
 
 def test_the_start_of_a_map_is_not_called_what_the_model_does_not_say(faces, monkeypatch):
@@ -139,8 +139,10 @@ def test_the_start_of_a_map_is_not_called_what_the_model_does_not_say(faces, mon
     others = [one for one in clf.explain(faces.images[:6], counterfactual=False) if one.label != "neutral"]
     assert others
     for one in others:
-        assert one.baseline_probabilities[list(clf.classes_).index("neutral")] < 0.5
-        assert one.start == "this face moved towards neutral"
+        of_rest = one.baseline_probabilities[list(clf.classes_).index("neutral")]
+        assert of_rest < 0.5
+        assert (one.start == "a neutral version of this face") == (of_rest >= 0.5)
+        assert (one.start == "this face moved towards neutral") == (of_rest < 0.5)
 
 
 def test_map_of_a_model_without_a_neutral_class_starts_near_a_tie(model, explained):
@@ -150,7 +152,9 @@ def test_map_of_a_model_without_a_neutral_class_starts_near_a_tie(model, explain
         assert one.start == f"this face moved {'to' if is_tie else 'towards'} a tie of all classes"
         assert at_start.max() < one.probabilities.max()
         assert -np.log(at_start).mean() < -np.log(one.probabilities).mean()
-    assert sum(one.start == "this face moved to a tie of all classes" for one in explained) >= 2
+    assert sum(one.start == "this face moved to a tie of all classes" for one in explained) >= (
+        3 if model.head == "conditional" else 2
+    )
 
 
 def test_counterfactuals_are_near(model, faces, explained, monkeypatch):
@@ -187,8 +191,9 @@ def test_a_descent_moves_beside_the_class_averages_too(model, faces):
 
 def test_neutral_version_moves_few_pixels(model, faces, explained):
     """As one of the same face does; of two faces of these people three quarters of all pixels differ so much."""
-    moved = [np.abs(one.baseline.astype(int) - one.image) > 16 for one in explained]
+    moved = [np.mean(np.abs(one.baseline.astype(int) - one.image) > 16) for one in explained]
     assert np.mean(moved) < 0.4
+    assert max(moved) < 0.6
 
 
 def test_where_no_step_leads_to_an_image_the_map_starts_from_the_face_itself(model, faces, monkeypatch):
@@ -250,7 +255,11 @@ def test_vectors_are_explained_by_feature():
     assert "this sample is" in one.text
     np.testing.assert_allclose(one.feature_scales, data.data.std(ddof=0))
     (same,) = clf.explain(data.data[:1], neutral=data.data.iloc[1], counterfactual=False)  # a Series
-    assert same.start == "the neutral sample given"
+    (as_objects,) = clf.explain(data.data[:1], neutral=data.data.iloc[1].astype(object), counterfactual=False)
+    assert same.start == as_objects.start == "the neutral sample given"
+    for labels in (data.target[:2].astype(str), ["rest", "calm"]):  # a Series of labels is no row
+        with pytest.raises(ValueError, match="neutral was expected to hold samples, or to be one label for all"):
+            clf.explain(data.data[:2], neutral=labels)
 
 
 def test_features_too_large_to_compute_with_are_told():

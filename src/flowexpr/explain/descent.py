@@ -21,7 +21,7 @@ N_STEPS = 12
 
 N_MIRRORED = 6
 """The last so many of them ask about the mirror image too, as decisions do, which takes twice the time. Their learning
-rates fall to nothing, so that the descent settles: what is found depends little on how the arithmetic rounds, and so on
+rates fall to a sixth, so that the descent settles: what is found depends little on how the arithmetic rounds, and so on
 what else is explained in the same call."""
 
 AVERAGES_RATE, FREE_RATE = 0.1, 0.01

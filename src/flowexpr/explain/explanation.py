@@ -71,7 +71,7 @@ class Explanation:
     feature_names : list of str or None
         Of vectors, `feature_names_in_` or "x0", "x1", ...; None for images.
     feature_scales : ndarray of shape (n_features,) or None
-        Standard deviations of the training vectors' features; None for images.
+        Standard deviations of the training vectors' features, 1 for a constant one; None for images.
     typicality : float or None
         Share of held-out or training faces that are less typical; None for a model that was not told.
     text : str
