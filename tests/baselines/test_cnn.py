@@ -175,6 +175,29 @@ def test_failed_fit_leaves_it_unfitted(is_fitted, bright_or_dark, monkeypatch):
         cnn.predict(X)
 
 
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_a_skipped_step_leaves_weights_and_running_statistics_alone(averaging, bright_or_dark):
+    X, y, _ = bright_or_dark
+
+    def trained(n_steps, bad_call):
+        calls = 0
+
+        def augment(images, generator):
+            nonlocal calls
+            calls += 1
+            return images * np.nan if calls == bad_call else images
+
+        settings = {"augment": augment, "max_steps": n_steps, "weight_averaging": averaging}
+        cnn = CNNExpressionClassifier(**TINY | settings).fit(X, y)
+        return cnn.history_[-1]["skipped_steps"], cnn.module_.state_dict()
+
+    n_skipped, skipping = trained(2, 3)  # the first call is before any step
+    assert n_skipped == 1
+    plain = trained(1, None)[1]
+    counted = "num_batches_tracked"
+    assert all(torch.equal(value, plain[name]) for name, value in skipping.items() if not name.endswith(counted))
+
+
 def test_a_calibrated_network_is_the_other_one_with_a_temperature(bright_or_dark):
     X, y, _ = bright_or_dark
     cnn = CNNExpressionClassifier(**TINY, calibrate="temperature").fit(X, y, groups=np.arange(len(X)) // 3)

@@ -2,9 +2,14 @@
 
 import copy
 
-from torch import nn
+from torch import Tensor, nn
 
 from flowexpr.training.flat import FlatParameters
+
+
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Return the buffers of batch normalisation, the only ones that every training step changes."""
+    return [buffer for name, buffer in model.named_buffers() if name.rpartition(".")[2].startswith("running_")]
 
 
 class WeightAverage:
@@ -33,11 +38,7 @@ class WeightAverage:
         self.decay = decay
         self.n_updates = 0
         self._averaged = FlatParameters(self.model).vector.detach()
-        self._buffers = [
-            (own, other)
-            for (name, own), other in zip(self.model.named_buffers(), model.buffers(), strict=True)
-            if name.rpartition(".")[2].startswith("running_")  # of batch normalisation; others never change
-        ]
+        self._statistics = list(zip(*map(running_statistics, (self.model, model)), strict=True))
 
     def update(self) -> None:
         """Move towards the parameters as they are now; the first update copies them."""
@@ -46,5 +47,5 @@ class WeightAverage:
         step = 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
         self._averaged.lerp_(self.followed.vector.detach(), step)
         self.n_updates = n + 1
-        for averaged, followed in self._buffers:
+        for averaged, followed in self._statistics:
             averaged.copy_(followed)

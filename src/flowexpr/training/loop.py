@@ -19,7 +19,7 @@ from flowexpr._callbacks import EpochCallbacks
 from flowexpr.ahead import ahead
 from flowexpr.exceptions import TrainingDivergedError
 from flowexpr.signals import ImageSignal
-from flowexpr.training.averaging import WeightAverage
+from flowexpr.training.averaging import WeightAverage, running_statistics
 from flowexpr.training.checkpoint import Checkpoint
 from flowexpr.training.data import TrainingData, generator_for
 from flowexpr.training.flat import FlatParameters
@@ -211,6 +211,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate(self.step)
         self.parameters.zero_gradient()
+        statistics = running_statistics(self.model)
+        before = [values.clone() for values in statistics]
         losses = self.objective(self.model(x), y)
         losses.total.backward()
         norm = self.parameters.clip_gradient(LARGEST_GRADIENT)
@@ -219,6 +221,9 @@ class Trainer:
             self.optimiser.step()
             if self.average is not None:
                 self.average.update()
+        else:
+            for values, kept in zip(statistics, before, strict=True):
+                values.copy_(kept)
         self._count_skipped(finite)
         self.step += 1
         self.sums.add(losses, int((y != UNLABELLED).sum()), finite)
