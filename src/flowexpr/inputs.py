@@ -255,9 +255,10 @@ def check_features(rows: NDArray[Any], mean: tuple[float, ...], scale: tuple[flo
         too_large = np.abs(rows - np.array(mean)) > LARGEST * np.array(scale)
     if too_large.any():
         row, column = np.argwhere(too_large)[0]
+        spread = f" +- {scale[column]:.3g}" if scale[column] != 1 else ""  # that of a constant feature
         raise ValueError(
             f"X holds {rows[row, column]:.3g} in row {row}, column {column}, where the training samples have "
-            f"{mean[column]:.3g} +- {scale[column]:.3g}: too large to compute with. Mend or leave out such rows."
+            f"{mean[column]:.3g}{spread}: too large to compute with. Mend or leave out such rows."
         )
 
 

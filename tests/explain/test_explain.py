@@ -82,6 +82,7 @@ def test_counterfactual_is_taken_for_the_other_class(model, explained):
     assert reached
     for one in reached:
         found = one.counterfactual
+        assert found.found
         assert model.predict(found.image[None])[0] == one.against
         probability = model.predict_proba(found.image[None])[0]
         np.testing.assert_allclose(found.probabilities, probability, atol=1e-3)
@@ -102,6 +103,7 @@ def test_where_no_step_leads_to_an_image_the_face_itself_stands_for_it(model, fa
     monkeypatch.setattr(descent, "MOST_LOST_AT_ALL", -1e6)
     found = model.explain(faces.images[:1], pixel_map=False)[0].counterfactual
     assert not found.reached
+    assert not found.found
     np.testing.assert_array_equal(found.image, found.strip[0])
     title = describe_way(found, model.classes_)
     assert title.endswith("was found: nothing tried was like the faces that the model knows")
@@ -268,7 +270,8 @@ def test_features_too_large_to_compute_with_are_told():
     X = data.data[:2].copy()
     X.iloc[1, 2] = 1e20
     assert np.isfinite(clf.predict_log_proba(X)).all()
-    (one,) = clf.explain(X.iloc[1:])
+    with pytest.warns(UserWarning, match="1 of 1 maps are rough.*nor on one of a sample that is like no training"):
+        (one,) = clf.explain(X.iloc[1:])
     assert one.label != one.against
     assert len(one.text) < 500
     X.iloc[1, 2] = 1e200

@@ -81,8 +81,8 @@ def test_what_the_points_miss_is_divided_by_the_squares_of_the_ways(fitted_image
     torch.testing.assert_close(found.maps.flatten(1).sum(1), found.end - found.start)
     assert found.maps[:, :, :4].abs().max() == 0  # what does not move gets no evidence
     monkeypatch.setattr(EvidenceModel, "gradient", lambda self, x, a, b: torch.ones_like(x))
-    with pytest.warns(UserWarning, match="2 of 2 maps are rough"):
-        rough = pixel_map.integrate_along_line(model, *ends)
+    rough = pixel_map.integrate_along_line(model, *ends)
+    assert found.missed.max() < rough.missed.min()
     way = (decided.x - start).double()
     delta = way.flatten(1).sum(1) - (found.end - found.start)
     share = way.square() / way.square().flatten(1).sum(1)[:, None, None, None]
@@ -101,8 +101,28 @@ def test_many_points_change_no_map_much(colour_faces, monkeypatch):
 
 def test_maps_that_are_no_numbers_are_told(fitted_images, colour_images, monkeypatch):
     monkeypatch.setattr(EvidenceModel, "gradient", lambda self, x, a, b: torch.full_like(x, torch.nan))
-    with pytest.warns(UserWarning, match="1 of 1 maps are rough.*no number came out"):
+    told = r"1 of 1 maps are rough \(of X\[0\]\).*The worst misses all of it"
+    with pytest.warns(UserWarning, match=told) as caught:
         fitted_images.explain(colour_images[0][:1], counterfactual=False)
+    assert [one.filename for one in caught] == [__file__]
+
+
+def test_samples_of_rough_maps_are_named_in_one_warning(fitted_images, colour_images, monkeypatch):
+    images, gradient = colour_images[0][:12], EvidenceModel.gradient
+    monkeypatch.setattr(pixel_map, "LEAST_MISSED", 0.0)
+    bad = iter([False, True, False, *[True] * 7, False, False])  # a line a pass
+    monkeypatch.setattr(
+        EvidenceModel, "gradient", lambda self, *line: gradient(self, *line) * (torch.nan if next(bad) else 1)
+    )
+    with pytest.warns(UserWarning, match=r"8 of 12 maps are rough \(of X\[1, 3, 4, 5, 6, \.\.\.\]\)") as caught:
+        fitted_images.explain(images, counterfactual=False)
+    assert len(caught) == 1
+
+
+def test_maps_of_what_is_lost_to_rounding_are_told(fitted_vectors, two_features):
+    X = two_features[0][:1].astype(np.float64) + 1e25
+    with pytest.warns(UserWarning, match=r"1 of 1 maps are rough \(of X\[0\]\).*by less than numbers of that size"):
+        fitted_vectors.explain(X, counterfactual=False)
 
 
 @pytest.mark.parametrize("shape", [(16, 64), (64, 16)])

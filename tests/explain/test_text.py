@@ -76,5 +76,5 @@ def test_no_shares_of_rounding_are_told():
 )
 def test_a_counterfactual_is_called_what_it_is(probabilities, reached, told):
     strip = np.arange(8).reshape(2, 2, 2)
-    way = Counterfactual("fear", strip[1], np.array(probabilities), reached, strip, np.array([probabilities] * 2))
+    way = Counterfactual("fear", strip[1], np.array(probabilities), reached, True, strip, np.array([probabilities] * 2))
     assert describe_way(way, np.array(["anger", "fear"])) == told

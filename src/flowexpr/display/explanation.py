@@ -234,7 +234,7 @@ class ExplanationDisplay:
             self._draw_changes(ax)
             return
         under = ["\n".join(lines) for lines in strip_captions(one)]
-        draw_grid(ax, [as_colours(way.strip)], [""], under)
+        draw_grid(ax, [as_colours(way.strip[: len(under)])], [""], under)
         ax.tick_params(labeltop=False, labelbottom=True)
         ax.set_title(describe_way(way, one.classes), fontsize="medium")
 
@@ -312,14 +312,17 @@ def _full_colour(pixel_map: NDArray[np.floating]) -> float:
 
 
 def strip_captions(explanation: Explanation) -> list[tuple[str, str]]:
-    """Return, for every face of the strip, the probabilities of the class predicted and of the one looked for."""
+    """Return, for every face of the strip, the probabilities of the class predicted and of the one looked for.
+
+    Of a strip that leads nowhere, for the first alone.
+    """
     one, way = explanation, explanation.counterfactual
     assert way is not None
     digits = 0 if way.reached else 1
     said, wanted = (int(np.flatnonzero(one.classes == label)[0]) for label in (one.predicted, way.label))
     return [
         (f"{one.predicted} {100 * p[said]:.{digits}f} %", f"{way.label} {100 * p[wanted]:.{digits}f} %")
-        for p in way.strip_probabilities
+        for p in way.strip_probabilities[: None if way.found else 1]
     ]
 
 

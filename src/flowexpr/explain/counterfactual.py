@@ -61,6 +61,9 @@ class Counterfactual:
         What the model says of `image`.
     reached : bool
         Whether `label` is the most probable class of `image`, with the confidence asked for.
+    found : bool
+        Whether anything that was tried is like the samples that the model knows; where not, `image` and all of `strip`
+        are the sample explained.
     strip : ndarray of shape (n_steps, ...)
         Samples from the one explained (quantised) to `image`.
     strip_probabilities : ndarray of shape (n_steps, n_classes)
@@ -71,17 +74,29 @@ class Counterfactual:
     image: NDArray[Any]
     probabilities: NDArray[np.float64]
     reached: bool
+    found: bool
     strip: NDArray[Any]
     strip_probabilities: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FoundSteps:
-    """What the search returns for a batch: rows (n_steps, n, n_features), their probabilities, and success (n,)."""
+    """What the search returns for a batch of n samples.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_steps, n, n_features)
+        The strips.
+    probabilities : ndarray of shape (n_steps, n, n_classes)
+        What the model says of them.
+    reached, found : ndarray of shape (n,)
+        As in `Counterfactual`.
+    """
 
     rows: NDArray[Any]
     probabilities: NDArray[np.float64]
     reached: NDArray[np.bool_]
+    found: NDArray[np.bool_]
 
 
 def aim_at_class(decided: Decided, n_classes: int, confidence: float) -> Aim:
@@ -145,7 +160,8 @@ def find_counterfactuals(
     shares = torch.tensor(STRIP, dtype=strength.dtype, device=strength.device)
     everyone = torch.arange(n, device=strength.device)
     images = way.images((shares[:, None] * strength).flatten(), everyone.repeat(len(STRIP)))
-    nowhere = (strength == 0).repeat(len(STRIP))  # nothing tried was an image
+    found = strength > 0  # else nothing tried was an image
+    nowhere = (~found).repeat(len(STRIP))
     nowhere[:n] = True
     images[nowhere] = decided.x.repeat(len(STRIP), *[1] * (decided.x.ndim - 1))[nowhere]
     probabilities = torch.softmax(model.logits(images), 1).cpu().numpy()
@@ -153,6 +169,7 @@ def find_counterfactuals(
         signal.to_rows(images).reshape(len(STRIP), n, -1),
         probabilities.reshape(len(STRIP), n, -1),
         reached.cpu().numpy(),
+        found.cpu().numpy(),
     )
 
 

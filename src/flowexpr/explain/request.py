@@ -80,7 +80,7 @@ def _warn_of_nobody_left(explanations: list[Explanation]) -> None:
         warnings.warn(
             f"exclude leaves no reference sample of {empty[0]} to be shown, or there is none: {len(empty)} lists of "
             "neighbours are empty. exclude names whom to leave out, such as the person explained.",
-            stacklevel=3,
+            stacklevel=6,  # who called the classifier's
         )
 
 

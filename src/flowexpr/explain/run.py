@@ -16,7 +16,7 @@ from flowexpr.explain.evidence import Decided, EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.neutral_version import Rest, neutral_versions
-from flowexpr.explain.pixel_map import integrate_along_line, smooth
+from flowexpr.explain.pixel_map import N_POINTS, integrate_along_line, smooth
 from flowexpr.explain.regions import ELSEWHERE, REGIONS, FaceFrame, region_labels
 from flowexpr.explain.text import describe
 from flowexpr.parameters import is_real
@@ -29,6 +29,17 @@ __all__ = ["Explainer", "as_samples"]
 
 AT_ONCE = 8
 """Samples in a batch: gradients hold the activations of both their views."""
+
+
+MOST_MISSED = 0.05
+"""Share of the sizes of all values of a map that its points may miss; those of trained models mostly miss less than
+0.01."""
+
+CALLER = 7
+"""Level of the stack, from a function that `Explainer.explain` calls, at which a user called the classifier's."""
+
+MOST_NAMED = 5
+"""Rough maps whose samples a warning names."""
 
 
 class Explainer:
@@ -93,6 +104,7 @@ class Explainer:
         if self.pixel_map and frames is None:
             frames = self._average_frames(len(rows))
         explanations: list[Explanation] = []
+        missed: list[float] = []
         decided = self.model.decide(rows, label, against)
         for start in range(0, len(rows), AT_ONCE):
             part = slice(start, start + AT_ONCE)
@@ -100,13 +112,15 @@ class Explainer:
             found = batch.decisions(as_samples(self.estimator, rows[part]))
             batch.descend(to_rest=self.pixel_map and neutral is None, to_other=self.counterfactual)
             if self.pixel_map:
-                found, maps = batch.with_maps(found, None if neutral is None else neutral[part])
+                found, maps, of_maps = batch.with_maps(found, None if neutral is None else neutral[part])
                 found = self._with_regions(found, maps, None if frames is None else frames[part])
+                missed += of_maps
             if self.counterfactual:
                 found = batch.with_counterfactuals(found)
             if reference is not None:
                 found = batch.with_neighbours(found, reference, exclude[part])
             explanations += found
+        _warn_of_rough_maps(np.array(missed))
         levels = [None] * len(explanations) if typicality is None else typicality.tolist()
         return [_with_text(one, level) for one, level in zip(explanations, levels, strict=True)]
 
@@ -118,7 +132,7 @@ class Explainer:
             warnings.warn(
                 "maps are not summed by region: the model does not know where its training faces have eyes and mouth, "
                 "since an earlier flowexpr wrote its file. Pass landmarks, or fit it again.",
-                stacklevel=4,
+                stacklevel=CALLER,
             )
             return None
         origin, down = map(np.array, self.estimator.face_frame_)
@@ -216,8 +230,11 @@ class _Batch:
 
     def with_maps(
         self, found: list[Explanation], neutral: NDArray[Any] | None
-    ) -> tuple[list[Explanation], NDArray[np.float64]]:
-        """Add the map of the evidence, from a neutral version of the sample to the sample; return it unsmoothed too."""
+    ) -> tuple[list[Explanation], NDArray[np.float64], list[float]]:
+        """Add the map of the evidence, from a neutral version of the sample to the sample.
+
+        Return the maps unsmoothed too, (n, H, W) or (n, n_features), and what share of each the points missed.
+        """
         model, estimator = self.explainer.model, self.explainer.estimator
         start = self._start(neutral, "sample" if estimator.image_shape_ is None else "face")
         integral = integrate_along_line(model, start.x, self.decided.x, self.a, self.b)
@@ -240,7 +257,7 @@ class _Batch:
             )
             for i, one in enumerate(found)
         ]
-        return with_map, maps
+        return with_map, maps, integral.missed.tolist()
 
     def _start(self, neutral: NDArray[Any] | None, thing: str) -> "_Starts":
         """Return where the maps start, called by what the model takes them for."""
@@ -279,6 +296,7 @@ class _Batch:
                         image=strip[-1],
                         probabilities=steps.probabilities[-1, i],
                         reached=bool(steps.reached[i]),
+                        found=bool(steps.found[i]),
                         strip=strip,
                         strip_probabilities=steps.probabilities[:, i],
                     ),
@@ -310,6 +328,23 @@ def as_samples(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> NDA
     if len(shape) == 1 and estimator.image_shape_ is not None:
         shape = estimator.image_shape_
     return rows.reshape(len(rows), *shape)
+
+
+def _warn_of_rough_maps(missed: NDArray[np.float64]) -> None:
+    """Warn, naming the samples, where the points of a line missed too large a share of its map."""
+    rough = np.flatnonzero(~(missed <= MOST_MISSED))  # also what is not a number
+    if not len(rough):
+        return
+    worst = float(np.nan_to_num(missed[rough], nan=np.inf).max())
+    told = f"{100 * worst:.2g} % of it" if worst < 1 else "all of it"
+    named = ", ".join(map(str, rough[:MOST_NAMED])) + (", ..." if len(rough) > MOST_NAMED else "")
+    warnings.warn(
+        f"{len(rough)} of {len(missed)} maps are rough (of X[{named}]): on the way from where they start the evidence "
+        f"changes too irregularly for the {N_POINTS} points at which its gradient is taken, or by less than numbers of "
+        f"that size are rounded. The worst misses {told}. Do not rely on a map whose `convergence_delta` is large "
+        "beside what it shows, nor on one of a sample that is like no training sample.",
+        stacklevel=CALLER,
+    )
 
 
 def _with_text(one: Explanation, typicality: float | None) -> Explanation:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from flowexpr.explain.counterfactual import Counterfactual
@@ -109,7 +108,7 @@ def describe_way(way: Counterfactual, classes: NDArray[Any], thing: str = "face"
     if taken_for == way.label:
         short = "" if way.reached else f" (only {100 * way.probabilities.max():.1f} %, less than asked for)"
         return f"the way to the nearest {thing} taken for {way.label}{short}"
-    if np.array_equal(way.image, way.strip[0]):
+    if not way.found:
         return f"no {thing} taken for {way.label} was found: nothing tried was like the {thing}s that the model knows"
     return f"no {thing} taken for {way.label} was found: the way to the surest that was tried, taken for {taken_for}"
 

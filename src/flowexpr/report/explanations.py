@@ -156,13 +156,12 @@ def _map_caption(one: Explanation) -> str:
 
 
 def _way(one: Explanation) -> list[tuple[str, str]]:
-    """Return the strip to the counterfactual, and the probabilities of both classes under each face."""
+    """Return the strip to the counterfactual, if it leads anywhere, and the probabilities of both classes under it."""
     if one.counterfactual is None:
         return []
-    return [
-        (_face(face), ", ".join(lines))
-        for face, lines in zip(one.counterfactual.strip, strip_captions(one), strict=True)
-    ]
+    captions = strip_captions(one)
+    faces = one.counterfactual.strip[: len(captions)]
+    return [(_face(face), ", ".join(lines)) for face, lines in zip(faces, captions, strict=True)]
 
 
 def _near(one: Explanation) -> list[tuple[str, list[tuple[str, float]]]]:
