@@ -1,11 +1,14 @@
-"""How often detectors find a face that is there, and one that is not: ``python benchmarks/faces.py JAFFE``.
+"""How often detectors find a face that is there, and one that is not.
+
+    python benchmarks/faces.py JAFFE [--others FOLDER] [--without 1200]
 
 JAFFE's photographs have 256 x 256 pixels and the face always at about the same place, which needs no landmarks to
 tell: the square from the brows to the chin lies within some ten pixels of `FACE`. A detector's surest box is right
 where its intersection with that square is at least half of their union, the square turned and shrunk with the picture.
 Pictures without a face are squares cut at random out of the photographs and drawings that come with scikit-image and
 scikit-learn, turned and mirrored; the same with their blocks in disorder; JAFFE's photographs with their blocks in
-disorder; and noise.
+disorder; and noise. Of other photographs, of one face each, it is not known where that is: counted is whether exactly
+one face is found.
 """
 
 import argparse
@@ -117,6 +120,16 @@ def pictures_without_faces(n: int, photos: list[Picture], random: np.random.Gene
             yield kind, cut
 
 
+def found_in(detector: Detector, others: list[Picture]) -> Iterator[list[str]]:
+    """Yield a row for the other photographs, if there are any."""
+    if others:
+        began = time.process_time()
+        found = [len(detect_with(detector, picture)) for picture in others]
+        milliseconds = 1000 * (time.process_time() - began) / len(others)
+        share = np.mean(np.array(found) == 1)
+        yield [f"one face in {len(others)} other photographs", f"{share:.3f}", "", f"{milliseconds:.0f}"]
+
+
 def false_boxes_of(detector: Detector, n: int, photos: list[Picture]) -> Iterator[list[str]]:
     """Yield rows of the table for the pictures without a face: all of them, and those of every kind."""
     boxes: Counter[str] = Counter()
@@ -163,16 +176,20 @@ def installed_detectors() -> list[str]:
 
 def main() -> None:
     """Measure every detector and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("jaffe", type=Path, metavar="JAFFE", help="folder of the data set")
+    parser.add_argument("--others", type=Path, metavar="FOLDER", help="of photographs, all its files, of a face each")
     parser.add_argument("--detectors", nargs="+", default=installed_detectors(), metavar="NAME")
     parser.add_argument("--without", type=int, default=600, metavar="N", help="pictures without a face")
     options = parser.parse_args()
     photos = [np.asarray(read_image(path).convert("L")) for path in find_images(options.jaffe)]
+    files = sorted(options.others.iterdir()) if options.others else []
+    others = [np.asarray(read_image(path).convert("L")) for path in files]
     parts = []
     for name in options.detectors:
         detector = make_detector(name)
-        rows = [*recall_of(detector, photos), *false_boxes_of(detector, options.without, photos)]
+        rows = [*recall_of(detector, photos), *found_in(detector, others)]
+        rows += false_boxes_of(detector, options.without, photos)
         header = [f"`{name}`", "recall", "false boxes in 100 pictures", "CPU ms a picture"]
         parts.append(reporting.table(header, rows))
     reporting.write("faces", "\n\n".join(parts))

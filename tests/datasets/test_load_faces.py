@@ -217,6 +217,9 @@ def test_missing_and_empty_folders_are_an_error(tmp_path):
         load_faces(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="no image was found"):
         load_faces(tmp_path)
+    Image.new("L", (8, 8)).save(tmp_path / "subject01.happy", format="GIF")
+    with pytest.raises(ValueError, match=r"sub-folders \(an image ends .* not as subject01.happy: pass such"):
+        load_faces(tmp_path)
 
 
 @pytest.mark.parametrize(

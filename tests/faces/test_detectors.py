@@ -29,6 +29,20 @@ def test_dark_and_small_faces_are_found(astronaut):
     assert find_faces(np.asarray(Image.fromarray(astronaut).resize((90, 90), Image.Resampling.LANCZOS)))
 
 
+def test_what_is_surely_a_face_needs_not_be_like_the_average_one(astronaut, monkeypatch):
+    (usual,) = find_faces(astronaut, tilted=False)
+    monkeypatch.setattr(detectors, "LEAST_LIKE", 0.9)  # as if it wore glasses
+    (face,) = find_faces(astronaut, tilted=False)
+    assert face.eyes is None
+    assert face.score == usual.score
+    assert abs(face.side / usual.side - 1) < 0.15
+    assert np.abs(np.subtract(face.centre, usual.centre)).max() < 0.1 * usual.side
+    small = np.pad(astronaut, ((0, 300), (0, 300), (0, 0)), mode="edge")
+    assert find_faces(small, tilted=False) == []
+    monkeypatch.setattr(detectors, "SURE_NEIGHBOURS", 10_000)
+    assert find_faces(astronaut, tilted=False) == []
+
+
 @pytest.mark.parametrize("name", ["coins", "brick", "chelsea", "gravel"])
 def test_nothing_is_found_where_there_is_no_face(name):
     assert find_faces(getattr(pytest.importorskip("skimage.data"), name)()) == []

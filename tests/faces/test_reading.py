@@ -111,3 +111,10 @@ def test_images_are_found_in_order_and_hidden_ones_left_out(tmp_path):
         "b/2.png",
         "c.tiff",
     ]
+
+
+def test_a_folder_of_files_of_other_names_is_told_of(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "subject01.happy", format="GIF")
+    assert read_image(tmp_path / "subject01.happy").size == (8, 8)
+    with pytest.raises(UnreadableImageError, match=r"a folder without images \(.*not as subject01.happy"):
+        read_image(tmp_path)

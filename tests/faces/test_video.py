@@ -45,6 +45,26 @@ def test_face_is_followed_with_smooth_boxes(portrait_video):
     assert np.abs((x - x[0]) - (moved - moved[0]))[2:18].max() < 8
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_eyes_that_a_detector_finds_once_are_followed_unless_the_face_is_elsewhere(portrait_video, elsewhere):
+    n_calls = 0
+
+    def eyes_at_first(image):
+        nonlocal n_calls
+        n_calls += 1
+        (face, *_) = find_faces(image)
+        left, top, right, bottom = face.box
+        if n_calls == 1:
+            return [face.box], [face.eyes]
+        away = -left if elsewhere else 0.0
+        return [(left + away, top, right + away, bottom)], None
+
+    tracked = list(track_face(read_frames(portrait_video), eyes_at_first))
+    assert n_calls > 1
+    assert all(item.face.eyes is not None for item in tracked) == (not elsewhere)
+    assert any(item.jumped for item in tracked) == elsewhere
+
+
 class Frame:
     """A flat picture, as bright as its number."""
 

@@ -9,6 +9,7 @@ from flowexpr.datasets._layouts import LAYOUTS, Layout, named_by
 from flowexpr.faces import find_images
 from flowexpr.faces.dataset import DESCRIPTION
 from flowexpr.faces.manifest import MANIFEST, OK
+from flowexpr.faces.reading import describe_other_files
 from flowexpr.faces.tables import read_table
 from flowexpr.faces.video import is_video
 
@@ -97,7 +98,8 @@ def _check_inside(rows: list[dict[str, str]], manifest: Path) -> None:
 def _of_folder(root: Path, patterns: dict[str, re.Pattern[str]], layout: str | Layout | None) -> list[Entry]:
     paths = find_images(root)
     if not paths:
-        raise ValueError(f"no image was found in {root} or its sub-folders. Pass a folder of image files.")
+        others = describe_other_files(root)
+        raise ValueError(f"no image was found in {root} or its sub-folders{others}. Pass a folder of image files.")
     if layout is None or layout == "folder":
         return _entries([{} for _ in paths], paths, root, patterns, False)
     return _entries(_named(paths, root, layout), paths, root, patterns, True)

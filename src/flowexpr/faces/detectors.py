@@ -35,6 +35,12 @@ LEAST_LIKE, LEAST_LIKE_TILTED, LEAST_LIKE_SMALL = 0.42, 0.45, 0.64
 """Smallest correlation with the average face that makes a hit of the cascade a face: in the picture as it comes, in a
 turned copy, and of a small one. There are more places for small ones, and so more to be wrong in."""
 SMALL_SHARE = 0.18
+SURE_NEIGHBOURS, LARGE_SHARE = 12, 0.3
+"""Overlapping hits of a closer look that make a face of what is less like the average one, as glasses, a beard or an
+open mouth are, if it is as large as this share of the picture's shorter side."""
+USUAL_PLACE, USUAL_SIZE = (-0.04, 0.05), 0.89
+"""Where the average face lies in the cascade's square, in sides from its middle, and its own side: the medians of those
+that fit. It is taken where no fit can be trusted."""
 MOST_TILT = 40.0
 """Largest angle of a face, degrees."""
 SURE = 0.6
@@ -141,7 +147,7 @@ def find_faces(image: NDArray[np.uint8], *, tilted: bool = True) -> list[Face]:
     Returns
     -------
     faces : list of Face
-        With eyes; the score is the correlation with the average face. The surest is first.
+        With eyes, but where little is like the average face; the score is the correlation with it. The surest is first.
     """
     grey = _grey(image)
     upright = faces = _upright(grey)
@@ -163,31 +169,47 @@ def _upright(grey: NDArray[np.uint8]) -> list[Face]:
     small = _resized(grey, factor)
     if min(small.shape) < WINDOW:
         return []
-    found = _hits(small, factor=1.15, smallest=WINDOW, largest=min(small.shape))
-    fitted = [average_face().fit(grey, hit.moved(0, 0, 1 / factor)) for hit in found if _seen_again(small, hit)]
-    small_side = SMALL_SHARE * min(grey.shape)
-    return _distinct(
-        [face for face in fitted if face.score >= (LEAST_LIKE if face.side >= small_side else LEAST_LIKE_SMALL)]
-    )
+    shorter, faces = min(grey.shape), []
+    for hit in _hits(small, factor=1.15, smallest=WINDOW, largest=min(small.shape)):
+        if not _seen_again(small, hit):
+            continue
+        seen = hit.moved(0, 0, 1 / factor)
+        face = average_face().fit(grey, seen)
+        if face.score >= (LEAST_LIKE if face.side >= SMALL_SHARE * shorter else LEAST_LIKE_SMALL):
+            faces.append(face)
+        elif seen.side >= LARGE_SHARE * shorter and _seen_again(small, hit, SURE_NEIGHBOURS):
+            faces.append(_in_usual_place(seen, face.score))
+    return _distinct(faces)
 
 
-def _seen_again(image: NDArray[np.uint8], hit: Face) -> bool:
+def _in_usual_place(seen: Face, score: float) -> Face:
+    """Return the face that the cascade saw, where the average face mostly lies there, its eyes unknown."""
+    x, y = (middle + shift * seen.side for middle, shift in zip(seen.centre, USUAL_PLACE, strict=True))
+    half = USUAL_SIZE * seen.side / 2
+    return Face((x - half, y - half, x + half, y + half), None, max(score, 0.0))
+
+
+def _seen_again(image: NDArray[np.uint8], hit: Face, neighbours: int = NEIGHBOURS) -> bool:
     """Tell whether the cascade, looking closer, finds the face again: most things that are none it does not."""
     room = round(0.35 * hit.side)
     left, top, right, bottom = (round(value) for value in hit.box)
     part = image[max(0, top - room) : bottom + room, max(0, left - room) : right + room]
     close = _resized(np.ascontiguousarray(part), 1.5 * WINDOW / hit.side)
-    return min(close.shape) > 26 and bool(_hits(close, factor=1.05, smallest=26, largest=50))
+    if min(close.shape) <= 26:
+        return False
+    return bool(_hits(close, factor=1.05, smallest=26, largest=50, neighbours=neighbours))
 
 
-def _hits(image: NDArray[np.uint8], *, factor: float, smallest: int, largest: int) -> list[Face]:
+def _hits(
+    image: NDArray[np.uint8], *, factor: float, smallest: int, largest: int, neighbours: int = NEIGHBOURS
+) -> list[Face]:
     found = _cascade().detect_multi_scale(
         img=image,
         scale_factor=factor,
         step_ratio=1,
         min_size=(smallest, smallest),
         max_size=(largest, largest),
-        min_neighbor_number=NEIGHBOURS,
+        min_neighbor_number=neighbours,
     )
     return [Face((hit["c"], hit["r"], hit["c"] + hit["width"], hit["r"] + hit["height"])) for hit in found]
 

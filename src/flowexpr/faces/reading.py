@@ -55,6 +55,14 @@ def find_files(folder: str | os.PathLike[str], suffixes: set[str], without: Path
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
+def describe_other_files(folder: str | os.PathLike[str]) -> str:
+    """Return what a folder holds in which no image was found, in brackets, or nothing where it is empty."""
+    names = [name for _, _, files in os.walk(folder) for name in sorted(files) if not name.startswith(".")]
+    if not names:
+        return ""
+    return f" (an image ends in .png, .jpg or the like, and not as {names[0]}: pass such files one by one to prepare)"
+
+
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
     """Read an image file as 8-bit grey ("L") or colour ("RGB"), turned upright as its EXIF data say.
 
@@ -86,7 +94,8 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     except FileNotFoundError as error:
         raise UnreadableImageError("no such file") from error
     except IsADirectoryError as error:
-        raise UnreadableImageError("a folder without images, or one that may not be read") from error
+        others = describe_other_files(path)
+        raise UnreadableImageError(f"a folder without images{others}, or one that may not be read") from error
     except PermissionError as error:
         raise UnreadableImageError("no permission to read it") from error
     except Image.UnidentifiedImageError as error:

@@ -119,8 +119,9 @@ def _followed(frames: Iterable[VideoFrame], detector: Detector, choice: str) -> 
             found = detect_with(getattr(detector, "upright", detector) if seen else detector, grey)
             n_faces = len(found)
             face = choose_face(found, choice, grey.shape, last)
-            if face is None and seen and last is not None:
-                face = _follow(grey, last)
+            # Following knows the eyes, which a detector may not.
+            if seen and last is not None and (face is None or (face.eyes is None and not _is_jump(last, face))):
+                face = _follow(grey, last) or face
         jumped = face is not None and last is not None and _is_jump(last, face)
         yield TrackedFrame(frame, face, jumped, n_faces)
         seen = face is not None
