@@ -30,6 +30,8 @@ __all__ = ["locked", "read_tensors", "write_atomically", "write_tensors"]
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that, whatever happens meanwhile, it is whole or as it was before.
 
+    What stands there and is no ordinary file, as ``/dev/null``, is written into and not replaced.
+
     Parameters
     ----------
     path : path-like
@@ -40,6 +42,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     path = Path(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:

@@ -2,6 +2,8 @@
 
 import copy
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -63,7 +65,7 @@ def test_an_expression_is_asked_about_and_the_start_named(model, folder, tmp_pat
     assert "the map starts from this face moved towards joy" in text
 
 
-def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, tmp_path):
+def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, tmp_path, capsys):
     image, output = folder / "anger" / "00.png", tmp_path / "why.html"
     arguments = ["explain", str(model), str(image), "--reference", str(folder), "-o", str(output)]
     assert main(arguments) == 0
@@ -74,7 +76,9 @@ def test_faces_of_the_same_person_are_left_out_of_the_reference(model, folder, t
     assert main([*arguments, "--subject", "S01"]) == 2
     stranger = shutil.copy(image, tmp_path / "new.jpeg")
     shown = ["explain", str(model), str(stranger), "--reference", str(folder), "-o", str(output)]
+    capsys.readouterr()
     assert main([*shown, "--subject", r"^\w+/(\d+)\.png"]) == 0  # below the folder; the stranger is nobody of it
+    assert "new.jpeg: --subject finds nobody in its name" in capsys.readouterr().err
     assert output.read_text("utf-8").count("distance ") == 6
 
 
@@ -119,6 +123,28 @@ def test_an_output_that_is_no_figure_is_told_first(model, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert main(["explain", str(model), "nothing.png", "-o", str(tmp_path / "why.txt")]) == 2
     assert "was expected to end in .html or one of .png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["model", "image", "neutral", "reference"])
+def test_an_output_that_is_an_input_is_told_and_nothing_lost(model, folder, tmp_path, capsys, kind):
+    pytest.importorskip("matplotlib")
+    own = {"model": shutil.copy(model, tmp_path / "own.png"), "folder": shutil.copytree(folder, tmp_path / "own")}
+    image = own["folder"] / "anger" / "00.png"
+    other = own["folder"] / "fear" / "01.png"
+    output = {"model": own["model"], "image": image, "neutral": other, "reference": other}[kind]
+    more = ["--neutral", str(other)] if kind == "neutral" else ["--reference", str(own["folder"])]
+    before = output.read_bytes()
+    assert main(["explain", str(own["model"]), str(image), *more, "-o", str(output)]) == 2
+    assert f"-o {output} would replace an input. Pass another place." in capsys.readouterr().err
+    assert output.read_bytes() == before
+
+
+def test_warnings_are_told_without_code(model, folder, tmp_path):
+    arguments = [str(model), str(folder / "anger" / "00.png"), "--reference", str(folder), "--subject", "png"]
+    command = [sys.executable, "-m", "flowexpr", "explain", *arguments, "-o", str(tmp_path / "why.html")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "flowexpr: exclude leaves no reference sample" in told
+    assert "UserWarning" not in told
 
 
 def test_a_missing_image_is_named(model, tmp_path, capsys):

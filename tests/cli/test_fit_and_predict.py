@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -205,3 +206,31 @@ def test_what_a_decoder_raises_is_the_reason_of_a_row(model, tmp_path, monkeypat
     monkeypatch.setattr("PIL.ImageOps.exif_transpose", broken)
     assert main(["predict", str(model), str(tmp_path / "a.png")]) == 1
     assert "Failed to decode image" in capsys.readouterr().out
+
+
+def test_inputs_are_never_replaced(folder, model, tmp_path, capsys):
+    own = shutil.copytree(folder, tmp_path / "faces")
+    image, copied = next((own / "joy").iterdir()), shutil.copy(model, tmp_path / "own.flowexpr")
+    linked = tmp_path / "linked.csv"
+    linked.symlink_to(image)
+    for output, command in (
+        (image, ["fit", own]),
+        (copied, ["predict", copied, image]),
+        (image, ["predict", model, own]),
+        (linked, ["predict", model, image]),
+        (image, ["evaluate", own]),
+    ):
+        before = output.read_bytes()
+        assert main([*map(str, command), "-o", str(output)]) == 2
+        assert f"-o {output} would replace an input. Pass another place." in capsys.readouterr().err
+        assert output.read_bytes() == before
+    assert main(["predict", str(model), str(image), "-o", str(own / "joy" / "new.csv")]) == 0  # beside them
+    page = str(tmp_path / "both.html")
+    assert main(["evaluate", str(own), "-o", page, "--report", page]) == 2
+    assert "-o and --report were both given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--min-confidence", "--min-typicality"])
+def test_shares_that_are_none_are_told(option, folder, model, capsys):
+    assert main(["predict", str(model), str(folder), option, "80"]) == 2
+    assert f"{option} 80 was expected to be a share, from 0 to 1." in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,11 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     if options.output:
-        check_writable(options.output)
+        check_writable(options.output, [options.folder])
     if options.report:
-        check_writable(options.report, "--report")
+        check_writable(options.report, [options.folder], "--report")
+        if options.output and Path(options.output).resolve() == Path(options.report).resolve():
+            raise ValueError(f"-o and --report were both given {options.output}. Pass two files.")
         if options.latent_table:
             require_opentsne()
     elif options.embed_faces or options.title or options.latent_table:

@@ -65,7 +65,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    check_writable(options.output)
+    check_writable(options.output, [options.model, *options.images, options.neutral, options.reference])
     suffix = Path(options.output).suffix.lower()
     is_page = suffix in (".html", ".htm")
     if not is_page:
@@ -181,7 +181,8 @@ def _reference(
             return known.get(file, str(file))
         try:
             (entry,) = describe_files([file], Path.cwd(), {"subject": subject}, None)
-        except ValueError:  # a name that the pattern does not fit is nobody of the reference
+        except ValueError:
+            print(f"{path}: --subject finds nobody in its name: nobody is left out of the reference.", file=sys.stderr)
             return str(file)
         return str(entry.subject)
 

@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     output = Path(options.output)
-    check_writable(options.output)
+    check_writable(options.output, [options.folder])
     classifier = build_classifier(options, verbose=1)
     faces = read_faces(options)
     print(describe_faces(faces), flush=True)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from flowexpr import __version__
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 where nothing could be done for any input, 2 for wrong input, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
+    usual, warnings.formatwarning = warnings.formatwarning, _as_a_line
     try:
         return options.run(options)
     except KeyboardInterrupt:
@@ -52,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, TrainingDivergedError) as error:
         print(f"flowexpr {options.command}: {error}", file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = usual
+
+
+def _as_a_line(message: Warning | str, *_: object, **__: object) -> str:
+    """Return a warning without the line of code that gave it, which tells nothing to who calls from the shell."""
+    return f"flowexpr: {message}\n"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from sklearn.utils import Bunch
 from flowexpr.classifier import FlowExpressionClassifier
 from flowexpr.datasets import load_faces
 from flowexpr.faces import FacePreparation
+from flowexpr.faces.dataset import DESCRIPTION
+from flowexpr.faces.manifest import MANIFEST
+from flowexpr.faces.reading import IMAGE_SUFFIXES
+from flowexpr.faces.video import VIDEO_SUFFIXES
 from flowexpr.parameters import PAPER, check_parameters, resolve_device
 
 __all__ = [
@@ -120,9 +125,15 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_writable(output: str, option: str = "-o") -> None:
-    """Fail before the work is done where a file could not be written after it; nothing is made yet."""
+def check_writable(output: str, inputs: Iterable[str | None] = (), option: str = "-o") -> None:
+    """Fail before the work is done where a file could not be written after it, or would replace one of the inputs.
+
+    Nothing is made yet. What else a folder among the inputs holds may be replaced.
+    """
     path = Path(output).absolute()
+    for given in inputs:
+        if given is not None and path.is_file() and _is_read(path, Path(given)):
+            raise ValueError(f"{option} {output} would replace an input. Pass another place.")
     if path.is_dir():
         raise ValueError(f"{option} {output} was expected to be a file, but is a folder. Pass a file in it.")
     try:
@@ -132,6 +143,18 @@ def check_writable(output: str, option: str = "-o") -> None:
         writable = False
     if not writable:
         raise ValueError(f"{option} {output} cannot be written in {path.parent}. Pass another place.")
+
+
+def _is_read(path: Path, given: Path) -> bool:
+    """Tell whether a file is an input: itself, or as an image, video or table of a folder."""
+    try:
+        if given.exists() and path.samefile(given):
+            return True
+        names = (MANIFEST, DESCRIPTION)
+        is_of_folder = path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES or path.name in names
+        return is_of_folder and given.is_dir() and path.resolve().is_relative_to(given.resolve())
+    except OSError:  # a name that is too long, or a place that may not be looked into
+        return False
 
 
 def with_folder(output: str | Path) -> Path:
@@ -204,6 +227,7 @@ def preparation_of(model: FlowExpressionClassifier, path: str) -> FacePreparatio
             f"{path} was fitted on {_kind(model)}, which image files do not hold. "
             "Pass a model of grey or colour images."
         )
+    print(f"{path} does not say how its images were cropped: pictures are taken as they are.", file=sys.stderr)
     return FacePreparation(model.image_shape_[:2], model.image_shape_[2] == 1)
 
 

@@ -114,12 +114,17 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace, paths: list[str]) -> None:
+    inputs = [options.model, *paths]
     if options.output:
-        check_writable(options.output)
+        check_writable(options.output, inputs)
     if options.plot:
-        check_writable(options.plot, "--plot")
+        check_writable(options.plot, inputs, "--plot")
         require_matplotlib("--plot")
         _check_plot(options.plot, paths)
+    for option in ("min_confidence", "min_typicality"):
+        value = getattr(options, option)
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"--{option.replace('_', '-')} {value:g} was expected to be a share, from 0 to 1.")
     if options.batch_size < 1:
         raise ValueError(f"--batch-size {options.batch_size} was expected to be at least 1.")
     if options.smooth is not None and not options.smooth > 0:

@@ -82,7 +82,7 @@ def write_report(
 
 
 def _run(options: argparse.Namespace) -> int:
-    check_writable(options.output)
+    check_writable(options.output, [options.result, options.model, options.folder])
     result = EvaluationResult.from_json(Path(options.result))
     model = None if options.model is None else load(options.model)
     faces = None
