@@ -97,6 +97,23 @@ def test_vectors_are_shown_by_feature(fitted_vectors, two_features):
     assert {label.get_text() for label in display.axes_["features"].get_yticklabels()} == {"x0", "x1"}
 
 
+def test_the_bars_of_features_say_what_they_are_the_difference_to(fitted_vectors, two_features):
+    (one,) = fitted_vectors.explain(two_features[0][:1], counterfactual=False)
+    title = draw(one).axes_["features"].get_title()
+    gain = one.evidence - one.baseline_evidence
+    assert title.startswith(f"for {one.label}: {abs(gain):.1f} nats {'more' if gain >= 0 else 'less'} than")
+    assert title.replace("\n", " ").endswith(one.start)
+
+
+def test_dollars_in_names_are_no_mathematics(two_features, tiny, tmp_path):
+    frame = pytest.importorskip("pandas").DataFrame(two_features[0], columns=["rent ($)", "food ($)"])
+    clf = tiny(n_flows=2, max_epochs=2).fit(frame, np.array(["$hap", "sad$", "a_$"])[two_features[1]])
+    display = draw(clf.explain(frame.iloc[:1])[0])
+    display.figure_.savefig(tmp_path / "dollars.png")
+    labels = display.axes_["features"].get_yticklabels()
+    assert {label._preprocess_math(label.get_text()) for label in labels} == {("rent ($)", False), ("food ($)", False)}
+
+
 def test_changes_of_features_are_in_standard_deviations(fitted_vectors, two_features):
     (one,) = fitted_vectors.explain(two_features[0][:1])
     panel = draw(one).axes_["counterfactual"]

@@ -10,12 +10,17 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "MARKERS", "clean", "panels", "require_matplotlib"]
+__all__ = ["COLOURS", "MARKERS", "clean", "panels", "plain", "require_matplotlib"]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, https://jfly.uni-koeln.de/color/
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A900")
 # Seven markers beside eight colours: 56 groups before a pair repeats.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def plain(text: Any) -> str:
+    """Return text that matplotlib writes as it is, without taking what stands between dollars for mathematics."""
+    return str(text).replace("$", r"\$")
 
 
 def require_matplotlib(caller: str) -> None:

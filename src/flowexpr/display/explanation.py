@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowexpr.display.axes import COLOURS, clean, panels
+from flowexpr.display.axes import COLOURS, clean, panels, plain
 from flowexpr.display.faces import as_rgb, draw_grid
 from flowexpr.explain.text import describe_way
 from flowexpr.inputs import as_frame
@@ -168,7 +168,9 @@ class ExplanationDisplay:
         if is_image and any((one.neighbours or {}).values()):
             below["neighbours"] = 1.3
         rows = [list(row.items()) for row in (above, below) if row]
-        text = textwrap.fill(one.text.replace(" %", "\u00a0%").replace("percentile ", "percentile\u00a0"), TEXT_WIDTH)
+        text = textwrap.fill(
+            plain(one.text).replace(" %", "\u00a0%").replace("percentile ", "percentile\u00a0"), TEXT_WIDTH
+        )
         heights = [LINE * (1 + text.count("\n")), *[1.0, 0.95][: len(rows)]]
         head, *strips = panels(caller, ax, (len(heights), 1), (12.5, 2.9 * sum(heights) + 0.4), height_ratios=heights)
         head.set_axis_off()
@@ -201,23 +203,27 @@ class ExplanationDisplay:
     def _draw_map(self, ax: Axes) -> None:
         one = self.explanation
         ax.imshow(evidence_picture(one.image, np.asarray(one.pixel_map)), interpolation="nearest")
-        ax.set_title(f"evidence for {one.label} (orange)\nand for {one.against} (blue)", fontsize="medium")
+        title = f"evidence for {one.label} (orange)\nand for {one.against} (blue)"
+        ax.set_title(plain(title), fontsize="medium")
         ax.set_axis_off()
         ax.text(0.5, -0.03, map_scale(one), ha="center", va="top", fontsize="small", transform=ax.transAxes)
 
     def _draw_regions(self, ax: Axes) -> None:
-        one, regions = self.explanation, dict(self.explanation.regions or {})
-        gain = one.evidence - (one.baseline_evidence or 0)
-        amount = f"{abs(gain):.1f} nats {'more' if gain >= 0 else 'less'}"
-        title = f"for {one.label}: {amount} than\n{textwrap.fill(str(one.start), TITLE_WIDTH)}"
-        _bars(ax, regions, [FOR if nats > 0 else AGAINST for nats in regions.values()], "nats", title)
+        regions = dict(self.explanation.regions or {})
+        self._draw_nats(ax, regions)
 
     def _draw_features(self, ax: Axes) -> None:
         regions = dict(self.explanation.regions or {})
         largest = sorted(regions, key=lambda name: -abs(regions[name]))[:MOST_BARS]
-        shown = {name: regions[name] for name in largest}
-        colours = [FOR if nats > 0 else AGAINST for nats in shown.values()]
-        _bars(ax, shown, colours, "nats", f"for {self.explanation.label} against {self.explanation.against}")
+        self._draw_nats(ax, {name: regions[name] for name in largest})
+
+    def _draw_nats(self, ax: Axes, shown: dict[str, float]) -> None:
+        """Draw what the map sums to by region or feature, and what it is the difference to."""
+        one = self.explanation
+        gain = one.evidence - (one.baseline_evidence or 0)
+        amount = f"{abs(gain):.1f} nats {'more' if gain >= 0 else 'less'}"
+        title = f"for {one.label}: {amount} than\n{textwrap.fill(str(one.start), TITLE_WIDTH)}"
+        _bars(ax, shown, [FOR if nats > 0 else AGAINST for nats in shown.values()], "nats", title)
 
     def _draw_classes(self, ax: Axes) -> None:
         one = self.explanation
@@ -236,7 +242,7 @@ class ExplanationDisplay:
         under = ["\n".join(lines) for lines in strip_captions(one)]
         draw_grid(ax, [as_colours(way.strip[: len(under)])], [""], under)
         ax.tick_params(labeltop=False, labelbottom=True)
-        ax.set_title(describe_way(way, one.classes), fontsize="medium")
+        ax.set_title(plain(describe_way(way, one.classes)), fontsize="medium")
 
     def _draw_changes(self, ax: Axes) -> None:
         """Draw the largest changes of features on the way to the counterfactual, of all in the same unit."""
@@ -354,13 +360,13 @@ def _stacked(images: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
 
 
 def _bars(ax: Axes, values: dict[Any, float], colours: list[str], unit: str, title: str) -> None:
-    names = [str(name) for name in values]
+    names = [plain(name) for name in values]
     places = np.arange(len(names))
     ax.barh(places, list(values.values()), color=colours, height=0.7)
     ax.set_yticks(places, names)
     ax.invert_yaxis()
     ax.axvline(0, color="0.3", linewidth=0.8)
     ax.set_xlabel(unit)
-    ax.set_title(title, fontsize="medium")
+    ax.set_title(plain(title), fontsize="medium")
     clean(ax)
     ax.grid(False, axis="y")

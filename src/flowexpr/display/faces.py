@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from flowexpr.display.axes import panels
+from flowexpr.display.axes import panels, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,8 +199,8 @@ def draw_grid(
         for j, face in enumerate(row):
             sheet[i * step_y : i * step_y + height, j * step_x : j * step_x + width] = face
     ax.imshow(sheet, interpolation="nearest")
-    ax.set_yticks([i * step_y + (height - 1) / 2 for i in range(len(faces))], [str(name) for name in row_names])
-    names = [] if column_names is None else [str(name) for name in column_names]
+    ax.set_yticks([i * step_y + (height - 1) / 2 for i in range(len(faces))], [plain(name) for name in row_names])
+    names = [] if column_names is None else [plain(name) for name in column_names]
     ax.set_xticks([j * step_x + (width - 1) / 2 for j in range(len(names))], names)
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
     ax.spines[:].set_visible(False)

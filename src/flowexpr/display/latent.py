@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
-from flowexpr.display.axes import COLOURS, MARKERS, panels, require_matplotlib
+from flowexpr.display.axes import COLOURS, MARKERS, panels, plain, require_matplotlib
 from flowexpr.embedding import METHODS, embed, latents_of
 from flowexpr.evaluation.clusters import cluster_scores
 
@@ -251,7 +251,7 @@ class LatentSpaceDisplay:
                 marker=MARKERS[i % len(MARKERS)],
                 linewidths=0,
                 alpha=0.85,
-                label=str(name),
+                label=plain(name),
             )
 
     def _name_groups(self, panel: Axes, groups: np.ndarray) -> None:
@@ -262,7 +262,7 @@ class LatentSpaceDisplay:
             places = np.asarray(self.embedding)[groups == name]
             distance = np.linalg.norm(places - np.median(places, axis=0), axis=1)
             panel.annotate(
-                str(name),
+                plain(name),
                 places[distance.argmin()],
                 ha="center",
                 va="center",

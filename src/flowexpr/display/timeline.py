@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowexpr.display.axes import COLOURS, clean, panels
+from flowexpr.display.axes import COLOURS, clean, panels, plain
 
 if TYPE_CHECKING:
     pass
@@ -98,14 +98,14 @@ class TimelineDisplay:
         lower = np.zeros(len(self.time))
         for label, colour, share in zip(self.labels, _colours(len(self.labels)), self.probabilities.T, strict=True):
             upper = lower + share
-            self.ax_.fill_between(self.time, lower, upper, where=~gaps, color=colour, linewidth=0, label=label)
+            self.ax_.fill_between(self.time, lower, upper, where=~gaps, color=colour, linewidth=0, label=plain(label))
             lower = upper
         self.ax_.set_ylim(0, 1)
         if len(self.time) > 1:
             self.ax_.set_xlim(self.time[0], self.time[-1])
         self.ax_.set_xlabel("time, s")
         self.ax_.set_ylabel("probability")
-        self.ax_.set_title(self.title, loc="left")
+        self.ax_.set_title(plain(self.title), loc="left")
         handles, names = self.ax_.get_legend_handles_labels()
         self.ax_.legend(handles[::-1], names[::-1], loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         clean(self.ax_)
