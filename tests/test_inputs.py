@@ -389,3 +389,11 @@ def test_the_papers_model_recomputes_its_activations():
     with pytest.raises(pytest.fail.Exception, match="training began"):
         flow.fit(images(16, (64, 64, 3)), np.arange(16) % 3)
     assert flow.memory_ == "reversible"  # by the batches of 16 that it may get
+
+
+def test_groups_with_missing_names_are_an_error(two_features):
+    X, y = two_features
+    groups = np.arange(len(y), dtype=float) // 4
+    groups[:3] = np.nan
+    with pytest.raises(ValueError, match=f"groups was expected to name the subject .* is NaN in 3 of {len(y)}"):
+        FlowExpressionClassifier(max_steps=1).fit(X, y, groups=groups)

@@ -148,6 +148,11 @@ def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | No
             f"groups was expected to have one entry a sample ({given_shape[0]}), but has {_length_or_shape(found)}. "
             "Pass the subject of every sample."
         )
+    if found.dtype.kind == "f" and np.isnan(found).any():
+        raise ValueError(
+            f"groups was expected to name the subject of every sample, but is NaN in {int(np.isnan(found).sum())} of "
+            f"{len(found)}. Give these a subject, or leave them out."
+        )
     if found.dtype == object:
         kinds = sorted({type(group).__name__ for group in found.tolist()})
         if len(kinds) > 1:
