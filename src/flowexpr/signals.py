@@ -43,6 +43,8 @@ class ImageSignal:
     dtype: str
 
     kind: ClassVar[str] = "image"
+    whole_range: ClassVar[float] = 1.0
+    """From black to white, in the flow's variable."""
 
     @property
     def n_dims(self) -> int:
@@ -131,6 +133,8 @@ class VectorSignal:
     dtype: str = "float64"
 
     kind: ClassVar[str] = "vector"
+    whole_range: ClassVar[float] = 5.0
+    """In which nearly all values of a feature lie, standard deviations: from 2.5 below the mean to 2.5 above it."""
 
     @classmethod
     def of(cls, rows: NDArray[Any]) -> "VectorSignal":

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.exceptions import NotFittedError
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.datasets import make_faces
 from flowexpr.explain import counterfactual, descent, encode_reference
 from flowexpr.explain.evidence import EvidenceModel
+from flowexpr.explain.neutral_version import Rest
 from flowexpr.explain.text import describe_way
 
 SMALL = {"n_flows": 2, "hidden_channels": 16, "head_n_flows": 2, "head_hidden_channels": 16}
@@ -401,3 +402,25 @@ def test_neutral_face_may_come_as_one_image(model, faces):
     np.testing.assert_array_equal(one.pixel_map, other.pixel_map)
     with pytest.raises(ValueError, match="neutral was expected to hold samples, or to be one label"):
         model.explain(faces.images[:2], neutral=["a", "b"])
+
+
+def test_maps_of_features_start_from_a_tie_and_tell_of_nearly_all_evidence():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = X[:, :10]
+    clf = FlowExpressionClassifier(max_epochs=30, random_state=0).fit(X[::2], y[::2])
+    explained = clf.explain(X[1:41:2], counterfactual=False)
+    assert np.median([one.baseline_probabilities.max() for one in explained]) < 0.7
+    assert np.median([(one.evidence - one.baseline_evidence) / one.evidence for one in explained]) > 0.75
+
+
+def test_a_tie_of_two_classes_is_closer_than_one_of_many():
+    two = torch.tensor([[0.59, 0.41], [0.61, 0.39]]).log()
+    many = torch.tensor([[0.44, 0.15, 0.41], [0.46, 0.15, 0.39]]).log()
+    rest = Rest(torch.zeros(2, dtype=torch.long), torch.ones(2, dtype=torch.bool))
+    assert rest.reached(two).tolist() == [True, False]
+    assert rest.reached(many).tolist() == [True, False]
+
+
+def test_explanations_are_printed_in_a_line(explained):
+    assert repr(explained[0]) == f"<Explanation: {explained[0].text}>"
+    assert max(map(len, repr(explained[0].counterfactual).splitlines())) < 100

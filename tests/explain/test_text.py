@@ -33,7 +33,7 @@ def test_evidence_for_the_other_class_is_told_of_that_class():
 
 
 def test_both_figures_of_a_calibrated_model_are_told():
-    assert "(99.99 %, calibrated 93 %)" in say(probability=0.99992, calibrated=0.93)
+    assert "(99.99 % before calibration, calibrated 93 %)" in say(probability=0.99992, calibrated=0.93)
 
 
 def test_of_many_features_the_largest_are_named():
@@ -71,7 +71,11 @@ def test_no_shares_of_rounding_are_told():
     [
         ([0.05, 0.95], True, "the way to the nearest face taken for fear"),
         ([0.104, 0.896], False, "the way to the nearest face taken for fear (only 89.6 %, less than asked for)"),
-        ([0.6, 0.4], False, "no face taken for fear was found: the way to the surest that was tried, taken for anger"),
+        (
+            [0.6, 0.4],
+            False,
+            "no face surely taken for fear was found: the way to the surest that was tried, taken for anger",
+        ),
     ],
 )
 def test_a_counterfactual_is_called_what_it_is(probabilities, reached, told):

@@ -47,7 +47,7 @@ STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where on the way the strip of images is taken, as shares of it."""
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no truth value
+@dataclass(frozen=True, eq=False, repr=False)  # arrays have no truth value, and fill pages
 class Counterfactual:
     """A sample like the one explained, which the model takes for another class.
 
@@ -77,6 +77,10 @@ class Counterfactual:
     found: bool
     strip: NDArray[Any]
     strip_probabilities: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        """Return what was looked for, and how far it was found."""
+        return f"<Counterfactual: label={self.label}, reached={self.reached}, found={self.found}>"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
 """Nats for the squares of the weights, and of the values of the free part."""
 
 GREY_LEVEL = 1 / 256
-"""Of the range from black to white. Changes of less are cheap, so that rounding does not decide which way is up."""
+"""Of that range. Changes of less are cheap, so that rounding does not decide which way is up."""
 
 MOST_LOST, MOST_LOST_AT_ALL = 0.7, 10.0
 """Nats of log p(x) that a sample may lose on the way, for each of its values, and that every one may. Faces of one set
@@ -57,7 +57,7 @@ class Aim:
     doubt : callable
         Of log-probabilities of the classes (n, n_classes), the nats (n,) that are missing; 0 where it is enough.
     price_of_pixels : float
-        Nats for a change of all values by the whole range from black to white.
+        Nats for a change of all values by the whole range, from black to white; of features five standard deviations.
     """
 
     decided: Decided
@@ -85,6 +85,7 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
     """
     network, predictor, sizes = model.model, model.predictor, [len(aim.decided) for aim in aims]
     n, log_prior = sum(sizes), torch.from_numpy(predictor.log_prior)
+    whole_range = predictor.signal.whole_range
     with torch.inference_mode(False), torch.enable_grad():
         # Clones, since no gradient goes through tensors that inference mode made.
         x = torch.cat([aim.decided.x for aim in aims]).clone()
@@ -104,7 +105,7 @@ def descend(model: EvidenceModel, means: Tensor, aims: Sequence[Aim], free_rate:
                 views.append(network.encode(predictor.signal.mirror(decoded))[0])
             by_class = network.head.log_prob_of_all_classes(torch.cat(views)).view(len(views), n, -1).mean(0)
             log_proba = torch.log_softmax(by_class / predictor.temperature + log_prior.to(by_class), 1)
-            change = ((decoded - x).square() + GREY_LEVEL**2).sqrt().flatten(1).mean(1)
+            change = ((decoded - x) / whole_range).square().add(GREY_LEVEL**2).sqrt().flatten(1).mean(1)
             loss = PRICE_OF_AVERAGES * weights.square().sum() + PRICE_OF_FREE * free.square().sum()
             for aim, of_aim, moves in zip(aims, log_proba.split(sizes), change.split(sizes), strict=True):
                 loss = loss + aim.doubt(of_aim).sum() + aim.price_of_pixels * moves.sum()

@@ -14,7 +14,7 @@ from flowexpr.explain.neighbours import Neighbour
 __all__ = ["Explanation"]
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no truth value
+@dataclass(frozen=True, eq=False, repr=False)  # arrays have no truth value, and fill pages
 class Explanation:
     """Why the model says one class and not another, for one sample.
 
@@ -47,9 +47,9 @@ class Explanation:
     start : str or None
         What the map starts from, in words, by what the model takes it for: "a neutral version of this face" (the
         class at rest has at least half of the probability), "this face moved to LABEL" where another class was named,
-        or "this face moved to a tie of all classes" (none is more than three times as probable as another); "moved
-        towards" them where the model was not led that far, "this face itself, since no other start was found", or "the
-        neutral face given". Of vectors "sample" instead of "face".
+        or "this face moved to a tie of all classes" (none is more than three times as probable as another; of two, none
+        has more than three fifths); "moved towards" them where the model was not led that far, "this face itself, since
+        no other start was found", or "the neutral face given". Of vectors "sample" instead of "face".
     baseline : ndarray or None
         That sample, in the shape of `image`; quantised.
     baseline_probabilities : ndarray of shape (n_classes,) or None
@@ -102,6 +102,10 @@ class Explanation:
     feature_scales: NDArray[np.float64] | None
     typicality: float | None
     text: str
+
+    def __repr__(self) -> str:
+        """Return the sentence: a list of explanations is read at a glance."""
+        return f"<Explanation: {self.text}>"
 
     @property
     def predicted(self) -> Any:

@@ -13,7 +13,7 @@ from flowexpr.explain.evidence import EvidenceModel
 __all__ = ["Neighbour", "ReferenceFaces"]
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no truth value
+@dataclass(frozen=True, eq=False, repr=False)  # arrays have no truth value, and fill pages
 class Neighbour:
     """A reference sample near an explained one.
 
@@ -33,6 +33,10 @@ class Neighbour:
     id: Any
     distance: float
     image: NDArray[Any]
+
+    def __repr__(self) -> str:
+        """Return whose it is, and how far."""
+        return f"<Neighbour: index={self.index}, id={self.id}, distance={self.distance:.2f}>"
 
 
 class ReferenceFaces:

@@ -22,9 +22,10 @@ PRICE_OF_PIXELS = 5.0
 CONFIDENCE, LEAST_CONFIDENCE = 0.94, 0.5
 """Probability of the class at rest that the descent aims at, and the least of what is called neutral."""
 
-TIE, LARGEST_TIE = 0.01, math.log(3)
+TIE, LARGEST_TIE, LARGEST_TIE_OF_TWO = 0.01, math.log(3), math.log(1.5)
 """Nats: how far the classes may lie below a tie of all in the mean, which the descent aims at (closer ties move many
-more pixels); and how far apart any two may lie in what is called one: none is three times as probable as another."""
+more pixels); and how far apart any two may lie in what is called one: none is three times as probable as another, and
+where there are but two, none has more than three fifths."""
 
 STRENGTHS = (1.0, 0.5, 0.25)
 """Of the step found, tried one after another until one leads to an image; else the face is its own version."""
@@ -54,7 +55,8 @@ class Rest(NamedTuple):
     def reached(self, log_proba: Tensor) -> Tensor:
         """Return whether samples are at rest (n,), by their log-probabilities (n, n_classes)."""
         at_rest = self._of_label(log_proba) >= math.log(LEAST_CONFIDENCE)
-        return torch.where(self.is_tie, log_proba.amax(1) - log_proba.amin(1) <= LARGEST_TIE, at_rest)
+        apart = LARGEST_TIE if log_proba.shape[1] > 2 else LARGEST_TIE_OF_TWO
+        return torch.where(self.is_tie, log_proba.amax(1) - log_proba.amin(1) <= apart, at_rest)
 
     def _missing(self, log_proba: Tensor) -> Tensor:
         """Return the nats that are missing (n,)."""

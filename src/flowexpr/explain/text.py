@@ -78,8 +78,10 @@ def describe(
     >>> regions = {"mouth": 6.0, "eyes": 2.0, "nose": -0.5}
     >>> known = {"probability": 0.9999, "calibrated": 0.93, "typicality": 0.48}
     >>> start = {"baseline_evidence": 1.9, "start": "a neutral version of this face"}
-    >>> print(describe("fear", "anger", 9.4, regions=regions, **start, **known).replace("; ", ";\n"))
-    fear rather than anger by 9.4 nats (99.99 %, calibrated 93 %), 7.5 nats more than a neutral version of this face;
+    >>> text = describe("fear", "anger", 9.4, regions=regions, **start, **known)
+    >>> print(text.replace("; ", ";\n").replace("), ", "),\n"))
+    fear rather than anger by 9.4 nats (99.99 % before calibration, calibrated 93 %),
+    7.5 nats more than a neutral version of this face;
     of what speaks for it: mouth 75 %, eyes 25 %;
     against it: nose 0.5 nats;
     this face is typical of the training faces (percentile 48).
@@ -88,9 +90,12 @@ def describe(
         label, against, evidence = against, label, -evidence
         regions = None if regions is None else {name: -nats for name, nats in regions.items()}
         baseline_evidence = None if baseline_evidence is None else -baseline_evidence
-    kind = "not calibrated" if calibrated is None else f"calibrated {_probability(calibrated)}"
+    sure = _probability(probability)
+    told = f"{sure}, not calibrated"
+    if calibrated is not None:  # as the nats are, which are those of the decision
+        told = f"{sure} before calibration, calibrated {_probability(calibrated)}"
     lead = f"{_nats(evidence)} nats" if evidence >= NEAR_TIE else f"{evidence:.2f} nats, a near tie"
-    text = f"{label} rather than {against} by {lead} ({_probability(probability)}, {kind})"
+    text = f"{label} rather than {against} by {lead} ({told})"
     if baseline_evidence is not None:
         gain = evidence - baseline_evidence
         text += f", {_nats(abs(gain))} nats {'more' if gain >= 0 else 'less'} than {start}{_where(regions or {})}"
@@ -110,7 +115,8 @@ def describe_way(way: Counterfactual, classes: NDArray[Any], thing: str = "face"
         return f"the way to the nearest {thing} taken for {way.label}{short}"
     if not way.found:
         return f"no {thing} taken for {way.label} was found: nothing tried was like the {thing}s that the model knows"
-    return f"no {thing} taken for {way.label} was found: the way to the surest that was tried, taken for {taken_for}"
+    missed = f"no {thing} surely taken for {way.label} was found"
+    return f"{missed}: the way to the surest that was tried, taken for {taken_for}"
 
 
 def _where(regions: Mapping[Any, float]) -> str:
