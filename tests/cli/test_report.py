@@ -67,6 +67,8 @@ def test_report_with_model_and_images(evaluated, folder, tmp_path):
          "was expected to hold the 16 images that were evaluated, but holds 8"),
         (["report", "RESULT", "-o", "x.html", "--embed-faces"], "embed_faces=True needs the images"),
         (["evaluate", "FOLDER", "--embed-faces"], "Pass --report FILE.html with them"),
+        (["report", "RESULT", "-o", "x.pdf"], "-o x.pdf was expected to end in .html"),
+        (["evaluate", "FOLDER", "--report", "x.json"], "--report x.json was expected to end in .html"),
         (["evaluate", "FOLDER", "--report", "/dev/null/x.html"], "--report /dev/null/x.html cannot be written"),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from flowexpr.cli.options import (
     add_data_options,
     add_model_options,
     build_classifier,
+    check_page,
     check_writable,
     command_parser,
     describe_faces,
@@ -79,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.output:
         check_writable(options.output, [options.folder])
     if options.report:
+        check_page(options.report, "--report")
         check_writable(options.report, [options.folder], "--report")
         if options.output and Path(options.output).resolve() == Path(options.report).resolve():
             raise ValueError(f"-o and --report were both given {options.output}. Pass two files.")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowexpr.classifier import FlowExpressionClassifier
-from flowexpr.cli.options import check_writable, command_parser, figure_endings, preparation_of, with_folder
+from flowexpr.cli.options import check_writable, command_parser, figure_endings, is_page, preparation_of, with_folder
 from flowexpr.datasets import load_faces
 from flowexpr.datasets._entries import describe_files
 from flowexpr.display import ExplanationDisplay
@@ -67,8 +67,7 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     check_writable(options.output, [options.model, *options.images, options.neutral, options.reference])
     suffix = Path(options.output).suffix.lower()
-    is_page = suffix in (".html", ".htm")
-    if not is_page:
+    if not is_page(options.output):
         require_matplotlib("flowexpr explain -o FIGURE")
         if suffix not in figure_endings():
             endings = sorted(figure_endings(), key=lambda ending: ending != ".png")
@@ -97,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     for path, one in zip(options.images, explanations, strict=True):
         print(f"{path}: {one.text}")
-    if is_page:
+    if is_page(options.output):
         from flowexpr.report.explanations import write_explanations
 
         names = [Path(path).name for path in options.images]

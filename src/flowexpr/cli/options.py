@@ -27,10 +27,12 @@ __all__ = [
     "add_model_options",
     "add_reading_options",
     "build_classifier",
+    "check_page",
     "check_writable",
     "command_parser",
     "describe_faces",
     "figure_endings",
+    "is_page",
     "peak_memory",
     "preparation_of",
     "read_faces",
@@ -155,6 +157,17 @@ def _is_read(path: Path, given: Path) -> bool:
         return is_of_folder and given.is_dir() and path.resolve().is_relative_to(given.resolve())
     except OSError:  # a name that is too long, or a place that may not be looked into
         return False
+
+
+def is_page(output: str) -> bool:
+    """Tell by its ending whether an output is to be a page."""
+    return Path(output).suffix.lower() in (".html", ".htm")
+
+
+def check_page(output: str, option: str) -> None:
+    """Refuse a file for a page that would be taken for something else."""
+    if not is_page(output):
+        raise ValueError(f"{option} {output} was expected to end in .html: it will be a page.")
 
 
 def with_folder(output: str | Path) -> Path:

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from flowexpr.cli.options import add_reading_options, check_writable, command_parser, read_faces, with_folder
+from flowexpr.cli.options import (
+    add_reading_options,
+    check_page,
+    check_writable,
+    command_parser,
+    read_faces,
+    with_folder,
+)
 from flowexpr.evaluation import EvaluationResult
 from flowexpr.evaluation.protocols import PROTOCOLS
 from flowexpr.persistence import load
@@ -82,6 +89,7 @@ def write_report(
 
 
 def _run(options: argparse.Namespace) -> int:
+    check_page(options.output, "-o")
     check_writable(options.output, [options.result, options.model, options.folder])
     result = EvaluationResult.from_json(Path(options.result))
     model = None if options.model is None else load(options.model)
