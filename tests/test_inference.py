@@ -210,3 +210,10 @@ def test_memory_counts_the_rows_that_a_batch_can_have(colour_images):
 def test_a_path_is_no_array(tmp_path):
     with pytest.raises(ValueError, match=r"is the path .*load_faces"):
         FlowExpressionClassifier().fit(tmp_path, ["a", "b"])
+
+
+def test_wrong_latents_and_strengths_are_told(fitted_vectors, two_features):
+    with pytest.raises(ValueError, match="latents were expected to be a mapping with z1, but are ndarray"):
+        fitted_vectors.decode(two_features[0])
+    with pytest.raises(ValueError, match="strength was expected to be a finite number, but is '1'"):
+        fitted_vectors.morph(two_features[0][:1], 0, strength="1")

@@ -299,6 +299,12 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_folder_is_no_place_for_a_model(fitted_vectors, tmp_path):
+    with pytest.raises(IsADirectoryError, match=r"was expected to be a file, but is a folder\. Pass a file in it"):
+        fitted_vectors.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_what_is_no_ordinary_file_is_written_into_and_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"

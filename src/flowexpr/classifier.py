@@ -32,7 +32,7 @@ from flowexpr.inputs import (
     mark_unlabelled,
     read_fit_input,
 )
-from flowexpr.parameters import check_parameters, resolve_device
+from flowexpr.parameters import check_parameters, is_real, resolve_device
 from flowexpr.person import neutral_latents
 from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
 from flowexpr.signals import VectorSignal
@@ -507,6 +507,11 @@ class FlowExpressionClassifier(
         """
         check_is_fitted(self)
         names = [f"z{i + 1}" for i in range(len(self.class_latents_))]
+        if not hasattr(latents, "keys"):
+            raise ValueError(
+                f"latents were expected to be a mapping with {', '.join(names)}, but are {type(latents).__name__}. "
+                "Pass what `encode` returned."
+            )
         given = {name: np.asarray(level) for name, level in dict(latents).items()}
         exact = all(level.dtype == np.float64 for name, level in given.items() if name != "y")
         predictor = self._predictor(exact=exact)
@@ -591,8 +596,8 @@ class FlowExpressionClassifier(
         rows = self._rows(X)
         target = self._class_indices(to, len(rows))
         origin = None if from_ is None else self._class_indices(from_, len(rows))
-        if not math.isfinite(strength):
-            raise ValueError(f"strength was expected to be a finite number, but is {strength}.")
+        if not is_real(strength):
+            raise ValueError(f"strength was expected to be a finite number, but is {strength!r}.")
         moved = []
         found = self._predictor().invertible_latents(rows, target).z
         for level, mean in zip(found, self.class_latents_, strict=True):

@@ -42,6 +42,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     path = Path(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} was expected to be a file, but is a folder. Pass a file in it.")
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return

@@ -247,7 +247,8 @@ class Decided:
 def refuse_one_class(label: Any, against: Any) -> None:
     """Raise a ValueError where one label is asked to be explained against itself."""
     if label is not None and np.ndim(label) == np.ndim(against) == 0 and label == against:
-        raise ValueError(f"label and against are both {label!r}. Pass two classes, or against=None for the runner-up.")
+        named = np.asarray(label).item()
+        raise ValueError(f"label and against are both {named!r}. Pass two classes, or against=None for the runner-up.")
 
 
 def compared_classes(
