@@ -36,6 +36,7 @@ def test_picture_is_written_and_not_blank(demo, name):
 
 def test_model_in_the_folder_loads_and_predicts(demo):
     model = flowexpr.load(demo[0] / "model.flowexpr")
+    assert model.preprocessing_["crop"] is None  # how the command reads pictures for it
     assert model.image_shape_ == (16, 16, 3)
     assert model.predict(np.zeros((1, 16, 16, 3), dtype=np.uint8))[0] in model.classes_
     assert len(model.classes_) == 6

@@ -19,6 +19,7 @@ from flowexpr.datasets import make_faces
 from flowexpr.display import FacesDisplay, LatentSpaceDisplay, MorphDisplay, TrainingDisplay
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.evaluation import EvaluationResult, evaluate
+from flowexpr.faces import FacePreparation
 from flowexpr.resampling import LatentGaussians
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def run_demo(
     _say("Drawing the pictures.")
     _draw_pictures(folder, result, faces, random_state)
     model = result.estimators["flow", "subject"][-1]
+    height, width, channels = model.image_shape_
+    model.preprocessing_ = FacePreparation((height, width), channels == 1).state()  # drawn faces are crops already
     model.save(folder / "model.flowexpr")
     results = _results(result, size, time.perf_counter() - start)
     (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
