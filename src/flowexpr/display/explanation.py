@@ -37,7 +37,7 @@ LINE = 0.08
 """Height of such a line, as a share of a row of panels."""
 MARGIN = 0.01
 """Left of it, as a share of a figure of its own."""
-NAME_WIDTH, TITLE_WIDTH = 24, 42
+NAME_WIDTH, TITLE_WIDTH = 20, 42
 """Letters in a line under a face, and above a panel."""
 
 
