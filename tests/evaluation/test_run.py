@@ -317,6 +317,10 @@ def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
         ({"protocols": ("people",)}, r"protocols should be a sequence of \['clip', 'loso', 'random', 'subject'\]"),
         ({"protocols": "random"}, "protocols should be a sequence of"),
         ({"n_splits": 11}, "n_splits=11 needs at least as many subjects, but there are 10. Use n_splits=10"),
+        (
+            {"n_splits": 70, "protocols": ("random",)},
+            r"n_splits=70 needs a class of as many samples, but the largest has \d\d\. Use fewer folds",
+        ),
         ({"max_folds": 0}, "max_folds should be an integer of at least 1 or None, but is 0"),
         ({"max_folds": 1.5}, "max_folds should be an integer of at least 1 or None, but is 1.5"),
         ({"random_state": None}, "random_state should be an integer, for identical folds, but is None"),

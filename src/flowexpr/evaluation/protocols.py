@@ -98,6 +98,12 @@ def make_splits(
     What leaks is named as in `names`, the subjects and clips as they were given, where they are.
     """
     rows = np.zeros(len(y))
+    largest = int(np.unique(y, return_counts=True)[1].max())
+    if protocol in ("random", "clip") and n_splits > largest:
+        raise ValueError(
+            f"the protocol {protocol!r} makes folds of equal shares of the classes: n_splits={n_splits} needs a class "
+            f"of as many samples, but the largest has {largest}. Use fewer folds, or leave the protocol out."
+        )
     if protocol == "random":
         folds = list(StratifiedKFold(n_splits, shuffle=True, random_state=random_state).split(rows, y))
         _check_classes(protocol, y, folds)
