@@ -133,9 +133,8 @@ def check_writable(output: str, inputs: Iterable[str | None] = (), option: str =
     Nothing is made yet. What else a folder among the inputs holds may be replaced.
     """
     path = Path(output).absolute()
-    for given in inputs:
-        if given is not None and path.is_file() and _is_read(path, Path(given)):
-            raise ValueError(f"{option} {output} would replace an input. Pass another place.")
+    if path.is_file() and any(_is_read(path, Path(given)) for given in inputs if given is not None):
+        raise ValueError(f"{option} {output} would replace an input. Pass another place.")
     if path.is_dir():
         raise ValueError(f"{option} {output} was expected to be a file, but is a folder. Pass a file in it.")
     try:

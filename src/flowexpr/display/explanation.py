@@ -209,8 +209,7 @@ class ExplanationDisplay:
         ax.text(0.5, -0.03, map_scale(one), ha="center", va="top", fontsize="small", transform=ax.transAxes)
 
     def _draw_regions(self, ax: Axes) -> None:
-        regions = dict(self.explanation.regions or {})
-        self._draw_nats(ax, regions)
+        self._draw_nats(ax, dict(self.explanation.regions or {}))
 
     def _draw_features(self, ax: Axes) -> None:
         regions = dict(self.explanation.regions or {})

@@ -30,7 +30,6 @@ __all__ = ["Explainer", "as_samples"]
 AT_ONCE = 8
 """Samples in a batch: gradients hold the activations of both their views."""
 
-
 MOST_MISSED = 0.05
 """Share of the sizes of all values of a map that its points may miss; those of trained models mostly miss less than
 0.01."""

@@ -171,13 +171,14 @@ def _upright(grey: NDArray[np.uint8]) -> list[Face]:
         return []
     shorter, faces = min(grey.shape), []
     for hit in _hits(small, factor=1.15, smallest=WINDOW, largest=min(small.shape)):
-        if not _seen_again(small, hit):
+        close = _close_up(small, hit)
+        if not _is_seen(close):
             continue
         seen = hit.moved(0, 0, 1 / factor)
         face = average_face().fit(grey, seen)
         if face.score >= (LEAST_LIKE if face.side >= SMALL_SHARE * shorter else LEAST_LIKE_SMALL):
             faces.append(face)
-        elif seen.side >= LARGE_SHARE * shorter and _seen_again(small, hit, SURE_NEIGHBOURS):
+        elif seen.side >= LARGE_SHARE * shorter and _is_seen(close, SURE_NEIGHBOURS):
             faces.append(_in_usual_place(seen, face.score))
     return _distinct(faces)
 
@@ -189,12 +190,16 @@ def _in_usual_place(seen: Face, score: float) -> Face:
     return Face((x - half, y - half, x + half, y + half), None, max(score, 0.0))
 
 
-def _seen_again(image: NDArray[np.uint8], hit: Face, neighbours: int = NEIGHBOURS) -> bool:
-    """Tell whether the cascade, looking closer, finds the face again: most things that are none it does not."""
+def _close_up(image: NDArray[np.uint8], hit: Face) -> NDArray[np.uint8]:
+    """Return what lies around a hit, of which the cascade sees more in another size."""
     room = round(0.35 * hit.side)
     left, top, right, bottom = (round(value) for value in hit.box)
     part = image[max(0, top - room) : bottom + room, max(0, left - room) : right + room]
-    close = _resized(np.ascontiguousarray(part), 1.5 * WINDOW / hit.side)
+    return _resized(np.ascontiguousarray(part), 1.5 * WINDOW / hit.side)
+
+
+def _is_seen(close: NDArray[np.uint8], neighbours: int = NEIGHBOURS) -> bool:
+    """Tell whether the cascade finds a face in a close-up again: most things that are none it does not."""
     if min(close.shape) <= 26:
         return False
     return bool(_hits(close, factor=1.05, smallest=26, largest=50, neighbours=neighbours))

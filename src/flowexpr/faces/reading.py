@@ -57,10 +57,11 @@ def find_files(folder: str | os.PathLike[str], suffixes: set[str], without: Path
 
 def describe_other_files(folder: str | os.PathLike[str]) -> str:
     """Return what a folder holds in which no image was found, in brackets, or nothing where it is empty."""
-    names = [name for _, _, files in os.walk(folder) for name in sorted(files) if not name.startswith(".")]
-    if not names:
+    names = (name for _, _, files in os.walk(folder) for name in sorted(files) if not name.startswith("."))
+    first = next(names, None)
+    if first is None:
         return ""
-    return f" (an image ends in .png, .jpg or the like, and not as {names[0]}: pass such files one by one to prepare)"
+    return f" (an image ends in .png, .jpg or the like, and not as {first}: pass such files one by one to prepare)"
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:

@@ -156,6 +156,7 @@ class Trainer:
         """
         self._initialise_actnorm()
         self.parameters = FlatParameters(self.model)
+        self.statistics = running_statistics(self.model)
         self.optimiser = torch.optim.AdamW(
             [self.parameters.vector],
             lr=self.plan.learning_rate,
@@ -211,8 +212,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate(self.step)
         self.parameters.zero_gradient()
-        statistics = running_statistics(self.model)
-        before = [values.clone() for values in statistics]
+        before = [values.clone() for values in self.statistics]
         losses = self.objective(self.model(x), y)
         losses.total.backward()
         norm = self.parameters.clip_gradient(LARGEST_GRADIENT)
@@ -222,7 +222,7 @@ class Trainer:
             if self.average is not None:
                 self.average.update()
         else:
-            for values, kept in zip(statistics, before, strict=True):
+            for values, kept in zip(self.statistics, before, strict=True):
                 values.copy_(kept)
         self._count_skipped(finite)
         self.step += 1
