@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+import flowexpr
+
 LABELS = {
     "strings": np.array(["anger", "fear", "joy"]),
     "objects": np.array(["anger", "fear", "joy"], dtype=object),
@@ -295,6 +297,18 @@ def test_samples_repeat_with_a_random_state(fitted_images):
     first, again, other = (fitted_images.sample(3, random_state=seed)[0] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_sampled_constant_features_are_what_they_were(tiny, two_features, tmp_path):
+    X, y = two_features
+    X = np.column_stack([X, np.full(len(X), 0.1)])
+    clf = tiny().fit(X, y)
+    assert (clf.sample(50, random_state=0)[0][:, 2] == 0.1).all()
+    clf.save(tmp_path / "model")
+    assert (flowexpr.load(tmp_path / "model").sample(50, random_state=0)[0][:, 2] == 0.1).all()
+    X[:, 2] += np.arange(len(X)) % 2  # goes on where the feature varies
+    clf.set_params(warm_start=True).fit(X, y)
+    assert np.ptp(clf.sample(50, random_state=0)[0][:, 2]) > 0
 
 
 def test_samples_at_a_low_temperature_vary_less(fitted_vectors):

@@ -332,7 +332,8 @@ def _initial_module(estimator: "FlowExpressionClassifier", previous: dict[str, A
             f"came {now} and {estimator.classes_.tolist()}. Pass the same kind of data, or warm_start=False."
         )
     if isinstance(estimator.signal_, VectorSignal):
-        estimator.signal_ = previous["signal_"]  # the weights belong to its mean and scale
+        # The weights belong to the mean and scale of before.
+        estimator.signal_ = previous["signal_"].also_of(estimator.signal_)
     try:
         module.load_state_dict(previous["module_"].state_dict())
     except RuntimeError as error:

@@ -200,7 +200,7 @@ class Predictor:
         rows = []
         for start in range(0, len(y), size):
             labels = torch.from_numpy(y[start : start + size]).to(self.device)
-            rows.append(self.signal.to_rows(self.model.sample(labels, temperature, generator)))
+            rows.append(self.signal.to_rows(self.signal.limit(self.model.sample(labels, temperature, generator))))
         return np.concatenate(rows)
 
     def _batch_size(self) -> int:

@@ -6,7 +6,7 @@ decoding is rounding down, for encoded and for sampled images alike.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -120,6 +120,8 @@ class VectorSignal:
         Standard deviation of the noise on standardised training vectors.
     dtype : str
         Numpy name of the type of the arrays that come back.
+    constant : tuple of bool
+        Of each feature; empty for none, as in the files of earlier versions.
 
     References
     ----------
@@ -131,6 +133,7 @@ class VectorSignal:
     scale: tuple[float, ...]
     noise: float
     dtype: str = "float64"
+    constant: tuple[bool, ...] = ()
 
     kind: ClassVar[str] = "vector"
     whole_range: ClassVar[float] = 5.0
@@ -145,7 +148,17 @@ class VectorSignal:
         # A column whose spread is rounding error of its mean is constant.
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         bandwidth = (4 / ((d + 2) * n)) ** (1 / (d + 4))
-        return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, scale).tolist()), NOISE_SHARE * bandwidth)
+        return cls(
+            tuple(np.where(constant, rows[0], mean).tolist()),
+            tuple(np.where(constant, 1.0, scale).tolist()),
+            NOISE_SHARE * bandwidth,
+            constant=tuple(constant.tolist()),
+        )
+
+    def also_of(self, other: "VectorSignal") -> "VectorSignal":
+        """Return the same standardisation for the rows of another one too: constant is what is so in both."""
+        both = zip(self.constant, self.mean, other.constant, other.mean, strict=False)  # earlier files tell of none
+        return replace(self, constant=tuple(was and is_so and a == b for was, a, is_so, b in both))
 
     @property
     def n_dims(self) -> int:
@@ -171,8 +184,10 @@ class VectorSignal:
         return (x.double().cpu().numpy() * np.array(self.scale) + np.array(self.mean)).astype(self.dtype)
 
     def limit(self, x: Tensor) -> Tensor:
-        """Return x as it is: a feature may have any value."""
-        return x
+        """Return x with constant features, to which training adds noise, at their value; others may have any."""
+        if not any(self.constant):
+            return x
+        return x.masked_fill(torch.tensor(self.constant, device=x.device), 0.0)
 
     def mirror(self, x: Tensor) -> Tensor:
         """Raise, since a vector has no mirror image."""
@@ -186,6 +201,7 @@ class VectorSignal:
             "scale": list(self.scale),
             "noise": self.noise,
             "dtype": self.dtype,
+            "constant": list(self.constant),
         }
 
 

@@ -250,6 +250,14 @@ def test_rows_of_pixels_may_be_neutral_faces_and_errors_name_what_is_wrong(model
         encode_reference(FlowExpressionClassifier(), X, model.classes_[:2])
 
 
+def test_constant_features_have_no_evidence(tiny, two_features):
+    X, y = two_features
+    X = np.column_stack([X, np.full(len(X), 0.1)])
+    explained = tiny(max_epochs=20).fit(X, y).explain(X[:4])
+    assert all(one.pixel_map[2] == 0 and one.pixel_map[:2].any() for one in explained)
+    assert all((one.counterfactual.strip[:, 2] == 0.1).all() and one.baseline[2] == 0.1 for one in explained)
+
+
 def test_vectors_are_explained_by_feature():
     data = load_iris(as_frame=True)
     clf = FlowExpressionClassifier(max_epochs=5, random_state=0).fit(data.data, data.target)
