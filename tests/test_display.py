@@ -7,8 +7,19 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from flowexpr.display import FacesDisplay, LatentSpaceDisplay, MorphDisplay, ReliabilityDisplay, TrainingDisplay
+from flowexpr import FlowExpressionClassifier
+from flowexpr.display import (
+    ExplanationDisplay,
+    FacesDisplay,
+    LatentSpaceDisplay,
+    MorphDisplay,
+    ReliabilityDisplay,
+    TrainingDisplay,
+)
 from flowexpr.display.faces import as_rgb
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -354,3 +365,19 @@ def test_morph_display_along_strength_has_a_column_a_strength(ax):
     display = MorphDisplay.along_strength(painter(), faces, "joy", strengths=(0, 1, 1.5), ax=ax)
     assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["start", "joy 0", "joy 1", "joy 1.5"]
     assert display.morphs["joy 1.5"][0, 0, 0, 0] == 152
+
+
+def test_what_is_no_flow_of_images_is_told(fitted_vectors, two_features):
+    X, y = two_features
+    other = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    for display, method, given in (
+        (ExplanationDisplay, "explain", (X[0],)),
+        (MorphDisplay, "morph", (X[:2],)),
+        (FacesDisplay, "sample", ()),
+    ):
+        with pytest.raises(TypeError, match=rf"Pipeline has no method '{method}'\. Of a pipeline pass the last step"):
+            display.from_estimator(other, *given)
+        with pytest.raises(NotFittedError):
+            display.from_estimator(FlowExpressionClassifier(), *given)
+    with pytest.raises(ValueError, match="was fitted on vectors, which are not drawn as images"):
+        MorphDisplay.from_estimator(fitted_vectors, X[:2])

@@ -54,6 +54,14 @@ def test_figure_without_any_neighbour_is_written(fitted_images, colour_images, t
     assert (tmp_path / "why.png").stat().st_size > 0
 
 
+def test_warnings_point_at_whoever_asked_for_the_figure(fitted_images, colour_images):
+    X, y = colour_images
+    nobody = {"reference": (X, y, np.zeros(len(X), dtype=int)), "exclude": 0}
+    with pytest.warns(UserWarning, match="lists of neighbours are empty") as caught:
+        ExplanationDisplay.from_estimator(fitted_images, X[0], **nobody, ax=Figure().add_subplot())
+    assert [one.filename for one in caught] == [__file__]
+
+
 def test_flat_images_are_shown_as_images(draw_images, tiny):
     X, y = draw_images()
     rows = X.reshape(len(X), -1)

@@ -1,6 +1,12 @@
-"""The errors of flowexpr that scikit-learn and Python have no name for."""
+"""How flowexpr tells what is wrong: errors that Python has no name for, and warnings at the user's line."""
 
-__all__ = ["ModelFileError", "TrainingDivergedError", "UnreadableImageError"]
+import sys
+import warnings
+
+__all__ = ["ModelFileError", "TrainingDivergedError", "UnreadableImageError", "warn"]
+
+OWN = ("flowexpr", "torch", "contextlib")
+"""Packages whose frames lie between a warning and whom it is for; the last two wrap functions."""
 
 
 class ModelFileError(ValueError):
@@ -13,3 +19,11 @@ class TrainingDivergedError(RuntimeError):
 
 class UnreadableImageError(ValueError):
     """A file is missing, is no image, or is damaged; the message is the reason, without the path."""
+
+
+def warn(message: str) -> None:
+    """Warn, pointing at the line that called into flowexpr, however many functions lie between."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in OWN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

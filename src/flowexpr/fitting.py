@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from flowexpr import persistence
 from flowexpr._callbacks import EpochCallbacks
 from flowexpr.calibration import fit_temperature
-from flowexpr.exceptions import ModelFileError, TrainingDivergedError
+from flowexpr.exceptions import ModelFileError, TrainingDivergedError, warn
 from flowexpr.explain.regions import frame_of_average_face
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
 from flowexpr.inference import Predictor
@@ -152,7 +151,7 @@ def _load_result(estimator: "FlowExpressionClassifier", checkpoint: Checkpoint) 
     try:
         persistence.load_into(estimator, checkpoint.result_file)
     except ModelFileError as error:
-        warnings.warn(f"training starts again, since its result cannot be read: {error}", stacklevel=2)
+        warn(f"training starts again, since its result cannot be read: {error}")
         return False
     return True
 
@@ -213,11 +212,10 @@ def _note_held_out(
     if previous is None or not estimator.calibrate or held_out is None:
         return
     if estimator._held_out != previous["_held_out"]:
-        warnings.warn(
+        warn(
             "warm_start=True goes on from a fit that held other rows out, and may have been trained on those on which "
             f"calibrate={estimator.calibrate!r} fits the temperature now: the probabilities will be too sure of new "
             "people. Calibrate the first fit too, on the same rows, with an integer random_state.",
-            stacklevel=2,
         )
 
 
@@ -238,11 +236,10 @@ def _set_signal(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> No
         estimator.n_blocks_ = None
         estimator.input_range_ = None
         if rows.shape[1] > MOST_FEATURES:
-            warnings.warn(
+            warn(
                 f"X has {rows.shape[1]} features, and every step of the flow mixes them all by a full matrix: training "
                 "will be slow, and learn little from few rows. Reduce them first (sklearn.decomposition.PCA), or pass "
                 "images as images.",
-                stacklevel=2,
             )
         estimator.signal_ = VectorSignal.of(rows)
 
@@ -379,11 +376,10 @@ def hold_out(
         else:
             estimator.validation_ = "random"
             if estimator.calibrate and isinstance(estimator.signal_, ImageSignal):
-                warnings.warn(
+                warn(
                     f"calibrate={estimator.calibrate!r} came without groups, so random rows are held out, whose people "
                     "training may know: the probabilities will be too sure of new people. Pass the subject of every "
                     "row as groups.",
-                    stacklevel=2,
                 )
             held_out = labelled[_random_pick(y[labelled], fraction, estimator.seed_, fewer=fewer)]
     training = np.setdiff1d(everything, held_out)

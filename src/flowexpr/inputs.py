@@ -2,7 +2,6 @@
 
 import math
 import os
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
+
+from flowexpr.exceptions import warn
 
 __all__ = [
     "FitInput",
@@ -232,11 +233,10 @@ def find_input_range(rows: NDArray[Any], n_bits: int) -> tuple[float, float]:
         return (0.0, 1.0)
     n_levels = math.ceil((high - low) * 2.0 ** (n_bits - 8))
     if 0 < n_levels < min(FEWEST_LEVELS, 2**n_bits):
-        warnings.warn(
+        warn(
             f"images that run from {low:g} to {high:g} are taken as grey levels 0..255, of which n_bits={n_bits} "
             f"keeps about {n_levels} in that range. Scale them by fixed numbers to floats within 0..1, or to 0..255, "
             "the same for every image.",
-            stacklevel=2,
         )
     return (0.0, 255.0)
 

@@ -1,4 +1,4 @@
-"""What the displays share: matplotlib imported late, panels made from one axes, colours for everybody."""
+"""What the displays share: the estimator checked, matplotlib imported late, panels of one axes, colours for all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "MARKERS", "clean", "panels", "plain", "require_matplotlib"]
+__all__ = ["COLOURS", "MARKERS", "check_flow", "clean", "panels", "plain", "require_matplotlib"]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, https://jfly.uni-koeln.de/color/
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A900")
@@ -21,6 +22,38 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 def plain(text: Any) -> str:
     """Return text that matplotlib writes as it is, without taking what stands between dollars for mathematics."""
     return str(text).replace("$", r"\$")
+
+
+def check_flow(estimator: Any, method: str, *, of_images: bool = False) -> None:
+    """Raise where an estimator has no such method, is not fitted, or, if it has to be, not fitted on images.
+
+    Parameters
+    ----------
+    estimator : object
+        What should be a `FlowExpressionClassifier`.
+    method : str
+        The method of it that a display calls.
+    of_images : bool, default=False
+        Whether vectors cannot be drawn.
+
+    Raises
+    ------
+    TypeError
+        If it has no such method.
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If it was fitted on vectors.
+    """
+    name = type(estimator).__name__
+    if not hasattr(estimator, method):
+        raise TypeError(
+            f"a fitted FlowExpressionClassifier was expected, but {name} has no method {method!r}. Of a pipeline pass "
+            "the last step, and samples as the steps before it make them."
+        )
+    check_is_fitted(estimator)
+    if of_images and estimator.image_shape_ is None:
+        raise ValueError(f"{name} was fitted on vectors, which are not drawn as images. Call its `{method}` instead.")
 
 
 def require_matplotlib(caller: str) -> None:

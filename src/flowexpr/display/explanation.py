@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowexpr.display.axes import COLOURS, clean, panels, plain
+from flowexpr.display.axes import COLOURS, check_flow, clean, panels, plain
 from flowexpr.display.faces import as_rgb, draw_grid
 from flowexpr.explain.text import describe_way
 from flowexpr.inputs import as_frame
@@ -115,11 +115,16 @@ class ExplanationDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator does not explain.
+        NotFittedError
+            If it is not fitted.
         ValueError
             If x is a DataFrame of more than one row, or what the others are is not as `explain` expects.
         ImportError
             If matplotlib is not installed.
         """
+        check_flow(estimator, "explain")
         (explanation,) = estimator.explain(
             _as_batch(x),
             against,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import check_is_fitted
 
-from flowexpr.display.axes import panels, plain
+from flowexpr.display.axes import check_flow, panels, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,12 +134,16 @@ class FacesDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator is no flow.
         NotFittedError
-            If the estimator is not fitted.
+            If it is not fitted.
+        ValueError
+            If it was fitted on vectors.
         ImportError
             If matplotlib is not installed.
         """
-        check_is_fitted(estimator)
+        check_flow(estimator, "sample", of_images=True)
         rows = {}
         for name in estimator.classes_:
             X, _ = estimator.sample(n_columns, y=name, temperature=temperature, random_state=random_state)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
-from flowexpr.display.axes import panels
+from flowexpr.display.axes import check_flow, panels
 from flowexpr.display.faces import draw_grid
 
 if TYPE_CHECKING:
@@ -103,12 +102,16 @@ class MorphDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator is no flow.
         NotFittedError
-            If the estimator is not fitted.
+            If it is not fitted.
+        ValueError
+            If it was fitted on vectors.
         ImportError
             If matplotlib is not installed.
         """
-        check_is_fitted(estimator)
+        check_flow(estimator, "morph", of_images=True)
         if to is None:
             to = [label for label in estimator.classes_ if from_ is None or label != from_]
         columns = {label: (label, strength) for label in ([to] if np.ndim(to) == 0 else to)}
@@ -152,12 +155,16 @@ class MorphDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator is no flow.
         NotFittedError
-            If the estimator is not fitted.
+            If it is not fitted.
+        ValueError
+            If it was fitted on vectors.
         ImportError
             If matplotlib is not installed.
         """
-        check_is_fitted(estimator)
+        check_flow(estimator, "morph", of_images=True)
         columns = {f"{to} {strength:g}": (to, strength) for strength in strengths}
         return cls._morphed(estimator, X, columns, from_, names).plot(ax)
 

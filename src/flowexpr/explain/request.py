@@ -1,6 +1,5 @@
 """What may be asked of an explanation, checked: samples, classes, neutral faces, landmarks and reference faces."""
 
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from flowexpr.autocast import no_autocast
+from flowexpr.exceptions import warn
 from flowexpr.explain.evidence import EvidenceModel, refuse_one_class
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
@@ -77,10 +77,9 @@ def explain(
 def _warn_of_nobody_left(explanations: list[Explanation]) -> None:
     empty = [label for one in explanations for label, near in (one.neighbours or {}).items() if not near]
     if empty:
-        warnings.warn(
+        warn(
             f"exclude leaves no reference sample of {empty[0]} to be shown, or there is none: {len(empty)} lists of "
             "neighbours are empty. exclude names whom to leave out, such as the person explained.",
-            stacklevel=6,  # who called the classifier's
         )
 
 

@@ -1,6 +1,5 @@
 """Explain a batch: decide, compare two classes, integrate a map, search a counterfactual, look up neighbours."""
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
+from flowexpr.exceptions import warn
 from flowexpr.explain.counterfactual import Counterfactual, aim_at_class, find_counterfactuals
 from flowexpr.explain.descent import Aim, descend
 from flowexpr.explain.evidence import Decided, EvidenceModel
@@ -33,9 +33,6 @@ AT_ONCE = 8
 MOST_MISSED = 0.05
 """Share of the sizes of all values of a map that its points may miss; those of trained models mostly miss less than
 0.01."""
-
-CALLER = 7
-"""Level of the stack, from a function that `Explainer.explain` calls, at which a user called the classifier's."""
 
 MOST_NAMED = 5
 """Rough maps whose samples a warning names."""
@@ -128,10 +125,9 @@ class Explainer:
         if self.estimator.image_shape_ is None:
             return None
         if not hasattr(self.estimator, "face_frame_"):
-            warnings.warn(
+            warn(
                 "maps are not summed by region: the model does not know where its training faces have eyes and mouth, "
                 "since an earlier flowexpr wrote its file. Pass landmarks, or fit it again.",
-                stacklevel=CALLER,
             )
             return None
         origin, down = map(np.array, self.estimator.face_frame_)
@@ -337,12 +333,11 @@ def _warn_of_rough_maps(missed: NDArray[np.float64]) -> None:
     worst = float(np.nan_to_num(missed[rough], nan=np.inf).max())
     told = f"{100 * worst:.2g} % of it" if worst < 1 else "all of it"
     named = ", ".join(map(str, rough[:MOST_NAMED])) + (", ..." if len(rough) > MOST_NAMED else "")
-    warnings.warn(
+    warn(
         f"{len(rough)} of {len(missed)} maps are rough (of X[{named}]): on the way from where they start the evidence "
         f"changes too irregularly for the {N_POINTS} points at which its gradient is taken, or by less than numbers of "
         f"that size are rounded. The worst misses {told}. Do not rely on a map whose `convergence_delta` is large "
         "beside what it shows, nor on one of a sample that is like no training sample.",
-        stacklevel=CALLER,
     )
 
 

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from flowexpr.exceptions import warn
 from flowexpr.faces.cropping import Crop, Cropper, Source
 from flowexpr.faces.detectors import Detector, make_detector
 from flowexpr.faces.face import Face
@@ -275,8 +275,8 @@ def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
         else:
             strangers.append(name)
     if strangers:
-        warnings.warn(
-            f"boxes name {len(strangers)} files that are no inputs: {', '.join(strangers[:5])}.", stacklevel=3
+        warn(
+            f"boxes name {len(strangers)} files that are no inputs: {', '.join(strangers[:5])}.",
         )
     return {(of[name], frame): face for (name, frame), face in boxes.items() if name in of}
 
@@ -333,9 +333,8 @@ def _tell_of_idle(fixes: dict[Key, Fix], rows: list[Row]) -> None:
     made = {(row.source, int(row.frame) if row.frame else None) for row in rows}
     idle = [f"{source} frame {frame}" if frame is not None else source for source, frame in fixes.keys() - made]
     if idle:
-        warnings.warn(
+        warn(
             f"{len(idle)} fixes are of nothing in the data set, and change nothing: {', '.join(sorted(idle)[:5])}.",
-            stacklevel=3,
         )
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import pickle
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowexpr.exceptions import ModelFileError
+from flowexpr.exceptions import ModelFileError, warn
 from flowexpr.functions import digest_of_function
 from flowexpr.storage import read_tensors, write_atomically, write_tensors
 
@@ -87,7 +86,7 @@ class Checkpoint:
             try:
                 return int(json.loads(file.read_text())["seed"])
             except (ValueError, KeyError, TypeError) as error:
-                warnings.warn(f"training starts with a new seed, since {file} cannot be read: {error}", stacklevel=2)
+                warn(f"training starts with a new seed, since {file} cannot be read: {error}")
         write_atomically(file, json.dumps({"seed": drawn}).encode())
         return drawn
 
@@ -110,7 +109,7 @@ class Checkpoint:
         try:
             return read_tensors(self.state_file)
         except ModelFileError as error:
-            warnings.warn(f"training starts again, since its checkpoint cannot be read: {error}", stacklevel=2)
+            warn(f"training starts again, since its checkpoint cannot be read: {error}")
             return None
 
     def finish(self) -> None:
