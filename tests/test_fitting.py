@@ -217,7 +217,7 @@ def test_calibration_makes_do_with_fewer_groups(two_features, tiny, trainers):
 
 def test_validation_of_fewer_groups_than_asked_for_is_an_error(two_features, tiny):
     X, y = two_features
-    with pytest.raises(ValueError, match=r"no training row is left of class .* Lower validation_fraction"):
+    with pytest.raises(ValueError, match=r"no training row is left of class .* lower validation_fraction"):
         tiny(max_steps=1, validation_fraction=0.5).fit(X, y, groups=ONE_OF_TWO_ONLY)
 
 
@@ -521,3 +521,13 @@ def test_the_papers_model_takes_a_step():
     clf.fit(X, [0, 1, 2])
     assert clf.history_[0]["skipped_steps"] == 0
     assert np.isfinite(clf.predict_proba(X[:1])).all()
+
+
+def test_a_checkpoint_of_other_columns_is_another_one(two_features, tiny, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X, y = two_features
+    first, other = (pandas.DataFrame(X, columns=columns) for columns in (["a", "b"], ["a", "c"]))
+    settings = {"max_steps": 2, "checkpoint_dir": tmp_path}
+    tiny(**settings).fit(first, y)
+    assert tiny(**settings).fit(other, y).feature_names_in_.tolist() == ["a", "c"]
+    assert not hasattr(tiny(**settings).fit(X, y), "feature_names_in_")

@@ -1,11 +1,13 @@
 """Wrong input: what was expected, what came, what to do; before any training."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from flowexpr import PAPER, FlowExpressionClassifier
-from flowexpr.inputs import find_input_range
+from flowexpr.inputs import as_array, find_input_range
 from flowexpr.parameters import CHECKS, choose_n_blocks
 from flowexpr.training.loop import Trainer
 
@@ -190,7 +192,7 @@ def test_missing_labels_among_strings_are_an_error():
 @pytest.mark.usefixtures("no_training")
 def test_unlabeled_that_numpy_made_a_string_is_an_error():
     with pytest.raises(ValueError, match=r"numpy made the string '-1' of it\. Pass y as an array of dtype object"):
-        FlowExpressionClassifier(unlabeled=-1).fit(images(), ["a", "b", -1] * 4)
+        FlowExpressionClassifier(unlabeled=-1).fit(images(), np.array(["a", "b", -1] * 4))
 
 
 @pytest.mark.usefixtures("no_training")
@@ -214,7 +216,7 @@ def test_holding_out_a_whole_class_is_an_error():
 @pytest.mark.parametrize("groups", [None, np.arange(12)])
 @pytest.mark.usefixtures("no_training")
 def test_holding_out_nearly_everything_is_an_error(groups):
-    with pytest.raises(ValueError, match=r"after holding out 11 rows .* Lower validation_fraction"):
+    with pytest.raises(ValueError, match=r"after holding out 11 rows .* lower validation_fraction"):
         FlowExpressionClassifier(validation_fraction=0.99).fit(images(), Y, groups=groups)
 
 
@@ -391,9 +393,122 @@ def test_the_papers_model_recomputes_its_activations():
     assert flow.memory_ == "reversible"  # by the batches of 16 that it may get
 
 
-def test_groups_with_missing_names_are_an_error(two_features):
+@pytest.mark.parametrize(
+    "groups",
+    [
+        np.where(Y == 0, np.nan, Y),
+        ["anne" if y else float("nan") for y in Y],
+        [None if y == 0 else "anne" for y in Y],
+        np.where(Y == 0, np.datetime64("NaT"), np.datetime64("2026-11-28")),
+    ],
+    ids=["floats", "strings", "objects", "dates"],
+)
+@pytest.mark.usefixtures("no_training")
+def test_groups_with_missing_names_are_an_error(groups):
+    with pytest.raises(ValueError, match=r"groups was expected to name the subject .* 4 of 12 names are missing, .* 0"):
+        FlowExpressionClassifier().fit(images(), Y, groups=groups)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_missing_labels_in_a_list_are_no_class():
+    with pytest.raises(ValueError, match="4 of 12 labels are missing, such as that of row 2"):
+        FlowExpressionClassifier().fit(images(), ["anger", "fear", float("nan")] * 4)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_masked_labels_are_told():
+    masked = np.ma.MaskedArray(Y, mask=Y == 2)
+    with pytest.raises(ValueError, match=r"4 of 12 labels are masked.* X\[~y\.mask\], y\.compressed\(\)"):
+        FlowExpressionClassifier().fit(images(), masked)
+
+
+def test_unlabeled_marks_labels_of_its_own_kind_alone(tiny):
+    X, fitted = np.random.default_rng(0).normal(size=(12, 2)), tiny(max_steps=1)
+    assert fitted.set_params(unlabeled=False).fit(X, Y).classes_.tolist() == [0, 1, 2]
+    assert fitted.set_params(unlabeled=True).fit(X, Y).classes_.tolist() == [0, 1, 2]
+    assert fitted.set_params(unlabeled=-1).fit(X, ["a", "b", -1] * 4).classes_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="unlabeled='2' is a string, but the labels are numbers\\. Pass unlabeled=2"):
+        fitted.set_params(unlabeled="2").fit(X, Y)
+    with pytest.raises(ValueError, match="every label equals unlabeled=-1"):
+        fitted.set_params(unlabeled=-1).fit(X, Y).score(X, Y * 0 - 1)
+
+
+def test_labels_that_are_objects_may_be_numbers(tiny):
+    X = np.random.default_rng(0).normal(size=(12, 2))
+    assert tiny(max_steps=1).fit(X, Y.astype(object)).classes_.dtype == int
+    assert tiny(max_steps=1).fit(X, (Y > 0).astype(object)).classes_.dtype == bool
+
+
+GIVEN = {
+    "images of two sizes": ([*images(11), np.zeros((8, 8))], r"samples of one shape, .* holds 2: \(8, 8\), \(16, 16\)"),
+    "paths": (["a.png"] * 12, r"is the path 'a.png' and others\. Read images with flowexpr.datasets.load_faces"),
+    "nothing": (None, "X was expected to be an array, but is None"),
+    "channels first": (images(shape=(3, 16, 16)), r"whose channels come first\. Pass np\.moveaxis\(X, 1, -1\)"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.usefixtures("no_training")
+def test_what_is_no_array_of_samples_is_told(name):
+    X, message = GIVEN[name]
+    with pytest.raises(ValueError, match=message):
+        FlowExpressionClassifier().fit(X, Y)
+
+
+def test_images_in_lists_columns_and_tensors_are_arrays():
+    column = np.empty(2, dtype=object)
+    column[:] = list(images(2))
+    for X in (list(images(2)), column, torch.from_numpy(images(2)).float().requires_grad_()):
+        np.testing.assert_array_equal(as_array(X), images(2))
+
+
+def test_masks_are_no_dark_images(tiny):
+    X = images() > 128
+    of_bytes, of_fractions = (tiny(max_steps=1).fit(data, Y) for data in (images(), X))
+    with pytest.raises(ValueError, match=r"fitted on images within 0\.\.255, but X runs from 0 to 1"):
+        of_bytes.predict(X)
+    with pytest.warns(UserWarning, match="the numbers 0 and 1 as uint8 are taken as nearly black"):
+        of_fractions.predict(X.astype(np.uint8))
+
+
+def test_white_of_signed_bytes_is_white(tiny):
+    clf = tiny(max_steps=1).fit((images() // 2).astype(np.int8), Y)
+    X, _ = clf.sample(20, random_state=0)
+    assert X.dtype == np.uint8
+    assert X.max() > 127
+    clf.predict(X)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_class_weights_of_no_class_are_told():
+    with pytest.raises(ValueError, match=r"class_weight names 'joy', which is no class\. The classes are \[0, 1, 2\]"):
+        FlowExpressionClassifier(class_weight={"joy": 2.0}).fit(images(), Y)
+
+
+def test_a_refused_fit_leaves_the_earlier_one(tiny, same_weights, draw_images):
+    X, y = draw_images()
+    clf = tiny(warm_start=True).fit(X, y)
+    before = copy.deepcopy(clf)
+    for wrong, data in (({}, X[:, :8, :8]), ({}, X[:, :15]), ({"n_flows": 2}, X), ({"unlabeled": -1}, X - np.nan)):
+        with pytest.raises(ValueError):  # noqa: PT011
+            clf.set_params(**wrong).fit(data, y)
+        clf.set_params(n_flows=1, unlabeled=None)
+        np.testing.assert_array_equal(clf.predict_proba(X), before.predict_proba(X))
+    assert same_weights(clf.fit(X, y), before.fit(X, y))  # goes on from it
+
+
+def test_architecture_of_a_warm_start_is_checked_before_it_calibrates(tiny, draw_images, monkeypatch):
+    X, y = draw_images()
+    clf = tiny(warm_start=True, calibrate="temperature").fit(X, y, groups=np.arange(24) // 3)
+    monkeypatch.setattr(Trainer, "run", lambda self: pytest.fail("training began"))
+    with pytest.raises(ValueError, match="of another architecture"):
+        clf.set_params(n_flows=2).fit(X, y, groups=np.arange(24) // 3)
+
+
+def test_a_warm_start_of_vectors_trains_on_the_scale_of_its_weights(tiny, two_features, monkeypatch):
     X, y = two_features
-    groups = np.arange(len(y), dtype=float) // 4
-    groups[:3] = np.nan
-    with pytest.raises(ValueError, match=f"groups was expected to name the subject .* is NaN in 3 of {len(y)}"):
-        FlowExpressionClassifier(max_steps=1).fit(X, y, groups=groups)
+    clf = tiny(warm_start=True).fit(X, y)
+    seen = []
+    monkeypatch.setattr(Trainer, "run", lambda self: seen.append(self.data.signal))
+    clf.fit(X + 5, y)
+    assert seen[0].mean == clf.signal_.mean != tuple((X + 5).mean(0))

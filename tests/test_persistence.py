@@ -422,3 +422,19 @@ def test_parameters_set_after_fit_do_not_change_the_saved_flow(tmp_path, tiny, t
 def test_saving_into_a_missing_folder_says_so(tmp_path, fitted_vectors):
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere\. Make it first"):
         fitted_vectors.save(tmp_path / "nowhere" / "model")
+
+
+@pytest.mark.parametrize("part", ["format", "versions", "parameters"])
+def test_a_description_that_lacks_a_part_is_no_model(part, fitted_vectors, tmp_path):
+    fitted_vectors.save(tmp_path / "model")
+    tensors, description = read_tensors(tmp_path / "model")
+    del description[part]
+    write_tensors(tmp_path / "model", tensors, description)
+    with pytest.raises(ModelFileError, match="holds no flowexpr model"):
+        flowexpr.load(tmp_path / "model")
+
+
+def test_a_prior_that_is_a_series_is_kept(two_features, tiny, tmp_path):
+    prior = pytest.importorskip("pandas").Series([0.5, 0.3, 0.2])
+    tiny(class_prior=prior, max_steps=1).fit(*two_features).save(tmp_path / "model")
+    assert flowexpr.load(tmp_path / "model").class_prior.tolist() == [0.5, 0.3, 0.2]

@@ -19,7 +19,7 @@ from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
 from flowexpr.autocast import no_autocast
 from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.explain import Explanation, explain
-from flowexpr.fitting import build_module, run_fit
+from flowexpr.fitting import build_module, run_fit, unchanged_if_refused
 from flowexpr.inference import Predictor
 from flowexpr.inputs import (
     as_array,
@@ -299,15 +299,16 @@ class FlowExpressionClassifier(
         Raises
         ------
         ValueError
-            If X, y, groups or a parameter is not what it must be; before any training.
+            If X, y, groups or a parameter is not what it must be; before any training, and an earlier fit stays.
         TrainingDivergedError
             If ten training steps in a row, or all of a short training, are not finite, or what the trained flow
             makes of training samples is not.
         """
         check_parameters(self.get_params(deep=False))
-        given = read_fit_input(self, X, y, groups, self.image_shape)
-        self.image_shape_, self.sample_shape_ = given.image_shape, given.sample_shape
-        with torch.inference_mode(False), torch.enable_grad(), no_autocast():  # whatever holds around this call
+        # What holds around this call, inference mode say, does not hold in it.
+        with unchanged_if_refused(self), torch.inference_mode(False), torch.enable_grad(), no_autocast():
+            given = read_fit_input(self, X, y, groups, self.image_shape)
+            self.image_shape_, self.sample_shape_ = given.image_shape, given.sample_shape
             run_fit(self, given.rows, given.labels, given.groups, X)
         return self
 
@@ -328,10 +329,12 @@ class FlowExpressionClassifier(
         accuracy : float
             Share of right predictions.
         """
+        check_lengths(np.shape(as_array(X)), y)
         missing = mark_unlabelled(np.asarray(y), self.unlabeled)
         if not missing.any():
             return super().score(X, y, sample_weight)
-        check_lengths(np.shape(as_array(X)), y)
+        if missing.all():
+            raise ValueError(f"every label equals unlabeled={self.unlabeled!r}. Pass the true labels of some samples.")
         kept = X.loc[~missing] if hasattr(X, "loc") else np.asarray(X)[~missing]
         weight = None if sample_weight is None else np.asarray(sample_weight)[~missing]
         return super().score(kept, np.asarray(y)[~missing], weight)

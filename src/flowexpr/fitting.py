@@ -2,7 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +41,15 @@ from flowexpr.typicality import MOST_SAMPLES, N_FOLDS, TypicalityReference
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
 
-__all__ = ["architecture_of", "build_module", "class_weights", "hold_out", "plan_of", "run_fit"]
+__all__ = [
+    "architecture_of",
+    "build_module",
+    "class_weights",
+    "hold_out",
+    "plan_of",
+    "run_fit",
+    "unchanged_if_refused",
+]
 
 CALIBRATION_FRACTION = 0.1
 """Share of the rows, or of the people, that a first training holds out for calibration, the second one none."""
@@ -63,6 +73,18 @@ FACES_AVERAGED = 1000
 
 SAMPLES_PER_CLASS_MEAN = 256
 """Training samples of a class, at most, of which the surest third is averaged for morphs."""
+
+
+@contextmanager
+def unchanged_if_refused(estimator: Any) -> Iterator[None]:
+    """Leave an estimator as it was, fitted maybe, where a ValueError says that what was asked for cannot be."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except ValueError:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def run_fit(
@@ -108,6 +130,7 @@ def run_fit(
         if checkpoint.result_file.exists() and _load_result(estimator, checkpoint):
             return
     estimator.seed_ = seed
+    module = _initial_module(estimator, previous)  # checked, and of a warm start with its signal, before any training
 
     def fit_alone(first: "FlowExpressionClassifier") -> None:
         first.__dict__.pop("_skl_callbacks", None)  # callbacks are told of the other training
@@ -117,7 +140,7 @@ def run_fit(
     training, held_out = hold_out(estimator, rows, y, groups)
     _set_prior(estimator, y[training.indices])
     _note_held_out(estimator, held_out, previous)
-    estimator.module_ = _initial_module(estimator, previous)
+    estimator.module_ = module
     try:
         _train(estimator, training, held_out, checkpoint, X, labels, groups)
     finally:  # after Ctrl-C too
@@ -228,6 +251,8 @@ def _set_signal(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> No
             "image_shape=(H, W, C), or backbone=None."
         )
     dtype = rows.dtype.name if rows.dtype.kind in "fui" else "float64"
+    if rows.dtype == np.int8 and image_shape is not None:
+        dtype = "uint8"  # int8 holds no white
     if backbone == "glow" and image_shape is not None:
         estimator.n_blocks_ = choose_n_blocks(estimator.n_blocks, *image_shape[:2])
         estimator.input_range_ = find_input_range(rows, int(estimator.n_bits))
@@ -262,7 +287,11 @@ def _set_prior(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> N
 
 def class_weights(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the weight of every class (n_classes,), from the parameter class_weight and the labelled rows of y."""
-    labels = estimator.classes_[y[y != UNLABELLED]]
+    labels, classes = estimator.classes_[y[y != UNLABELLED]], estimator.classes_.tolist()
+    if isinstance(estimator.class_weight, dict):
+        strangers = [label for label in estimator.class_weight if label not in classes]
+        if strangers and not set(classes) <= set(estimator.class_weight):
+            raise ValueError(f"class_weight names {strangers[0]!r}, which is no class. The classes are {classes}.")
     return compute_class_weight(estimator.class_weight, classes=estimator.classes_, y=labels).astype(np.float64)
 
 
@@ -311,9 +340,8 @@ def _checkpoint(
         parameters["augment"] = describe_function(estimator.augment)
     start = [] if previous is None else [t.cpu().numpy() for t in previous["module_"].state_dict().values()]
     described = {name: repr(value) for name, value in parameters.items()}
-    key = fingerprint(
-        [described, persistence.library_versions(), list(estimator.sample_shape_)], rows, labels, groups, *start
-    )
+    columns = [list(estimator.sample_shape_), getattr(estimator, "feature_names_in_", np.array([])).tolist()]
+    key = fingerprint([described, persistence.library_versions(), columns], rows, labels, groups, *start)
     return Checkpoint(estimator.checkpoint_dir, key)
 
 
@@ -432,8 +460,8 @@ def _check_split(
     if len(missing):
         raise ValueError(
             f"after holding out {len(held_out)} rows ({estimator.validation_}), no training row is left of class "
-            f"{estimator.classes_.tolist()[missing[0]]!r}. Lower validation_fraction, pass more subjects, or hold out "
-            "nothing (validation_fraction=None, calibrate=None)."
+            f"{estimator.classes_.tolist()[missing[0]]!r}. Pass more samples or more subjects of it, lower "
+            "validation_fraction where it is set, or hold out nothing (validation_fraction=None, calibrate=None)."
         )
 
 
@@ -466,6 +494,8 @@ def _train(
     try:
         trainer.run()
     except KeyboardInterrupt:
+        if estimator.verbose:
+            print("interrupted: finishing with what was learned so far; again gives it up.", file=sys.stderr)
         _finish(estimator, trainer, groups)
         raise
     _finish(estimator, trainer, groups)

@@ -24,6 +24,7 @@ __all__ = [
     "check_pixels",
     "find_input_range",
     "image_shape_of",
+    "is_missing",
     "mark_unlabelled",
     "read_fit_input",
     "split_labels",
@@ -41,6 +42,11 @@ ROUNDING = 1e-3
 LARGEST = 1e38
 """Standard deviations of a feature from its mean, about the largest float32. What flows and head make of much more is
 no number any longer."""
+
+MISSING_LABELS = (
+    "Where a label is missing, leave the row out; for a flow, write a value that no class has, and name it: "
+    'unlabeled="none", say.'
+)
 
 
 class FitInput(NamedTuple):
@@ -84,6 +90,7 @@ def read_fit_input(
     given_shape = np.shape(as_array(X))
     shape = image_shape_of(given_shape, image_shape)
     check_lengths(given_shape, y)
+    y = _of_their_kinds(y)
     people = check_groups(given_shape, groups)
     rows, labels = validate_data(estimator, as_rows(X), y, dtype="numeric")
     return FitInput(rows, labels, people, shape, given_shape[1:])
@@ -113,6 +120,11 @@ def image_shape_of(shape: tuple[int, ...], image_shape: tuple[int, ...] | None) 
             "Reshape it; flatten signals of other kinds to (n, n_features)."
         )
     found = _with_channels(shape[1:])
+    if declared is None and found[0] in (1, 3, 4) and found[2] > max(4, found[0]):
+        raise ValueError(
+            f"images were expected as (n, H, W, C), but X has shape {shape}, as of images whose channels come first. "
+            f"Pass np.moveaxis(X, 1, -1), or image_shape={found} if that is their shape."
+        )
     if declared is not None and declared != found:
         raise ValueError(
             f"image_shape={declared} was declared, but the images of X are {found}. "
@@ -127,9 +139,29 @@ def _with_channels(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(height), int(width), int(channels[0]) if channels else 1
 
 
+def _of_their_kinds(y: Any) -> Any:
+    """Return a list of strings and others as objects: numpy would make strings of all of them, of NaN too."""
+    if not isinstance(y, list | tuple) or len({isinstance(label, str) for label in y}) < 2:
+        return y
+    missing = [i for i, label in enumerate(y) if is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(y)} labels are missing, such as that of row {missing[0]}. {MISSING_LABELS}"
+        )
+    labels = np.empty(len(y), dtype=object)
+    labels[:] = y
+    return labels
+
+
 def check_lengths(given_shape: tuple[int, ...], y: Any) -> None:
-    """Raise a ValueError where y has another length than X; what is no sequence is left to scikit-learn's checks."""
-    shape = np.shape(as_array(y))
+    """Raise a ValueError where y has another length than X, or is masked; other things scikit-learn's checks find."""
+    shape = np.shape(y if isinstance(y, list | tuple) or hasattr(y, "shape") else np.asarray(y))
+    if np.ma.is_masked(y):
+        raise ValueError(
+            f"{np.ma.count_masked(y)} of {np.size(y)} labels are masked, as rejected ones are. Leave these rows out: "
+            "X[~y.mask], y.compressed(); or fill them with a value that no class has, and name it: y.filled(-1) and "
+            "unlabeled=-1, say."
+        )
     is_single = not shape and y is not None and len(given_shape) in (2, 3)
     if is_single or (given_shape and shape and shape[0] != given_shape[0]):
         raise ValueError(
@@ -144,15 +176,18 @@ def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | No
     if groups is None:
         return None
     found = np.asarray(groups)
+    is_complete = isinstance(groups, np.ndarray) and found.dtype.kind in "biuSU"
+    names = () if is_complete else np.asarray(groups, dtype=object).flat
+    missing = [i for i, name in enumerate(names) if is_missing(name)]
     if given_shape and found.shape != given_shape[:1]:
         raise ValueError(
             f"groups was expected to have one entry a sample ({given_shape[0]}), but has {_length_or_shape(found)}. "
             "Pass the subject of every sample."
         )
-    if found.dtype.kind == "f" and np.isnan(found).any():
+    if missing:
         raise ValueError(
-            f"groups was expected to name the subject of every sample, but is NaN in {int(np.isnan(found).sum())} of "
-            f"{len(found)}. Give these a subject, or leave them out."
+            f"groups was expected to name the subject of every sample, but {len(missing)} of {found.size} names are "
+            f"missing, such as that of row {missing[0]}. Give these a subject, or leave them out."
         )
     if found.dtype == object:
         kinds = sorted({type(group).__name__ for group in found.tolist()})
@@ -161,20 +196,63 @@ def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | No
     return found
 
 
+def is_missing(name: object) -> bool:
+    """Tell None, NaN, and pandas' NA and NaT, which answer no comparison."""
+    return name is None or type(name).__name__ in ("NAType", "NaTType") or bool(name != name)
+
+
 def _length_or_shape(array: NDArray[Any]) -> str:
     return str(len(array)) if array.ndim == 1 else f"shape {array.shape}"
 
 
 def as_array(X: Any) -> Any:
-    """Return lists, tensors and the like as arrays; data frames and sparse matrices as they are."""
-    if isinstance(X, str | os.PathLike):
+    """Return lists, tensors and the like as arrays; data frames and sparse matrices as they are.
+
+    Raises
+    ------
+    ValueError
+        If X is a path, or paths, or nothing; or if the shapes of its samples differ.
+    """
+    first = X[0] if isinstance(X, list | tuple) and len(X) else X
+    if first is None or isinstance(first, str | os.PathLike):
+        what = "None" if first is None else f"the path {os.fspath(first)!r}{'' if first is X else ' and others'}"
         raise ValueError(
-            f"X was expected to be an array, but is the path {os.fspath(X)!r}. Read it with "
-            "flowexpr.datasets.load_faces, which can also leave the images of a large folder on disk (memmap)."
+            f"X was expected to be an array, but is {what}. Read images with flowexpr.datasets.load_faces, which can "
+            "also leave those of a large folder on disk (memmap)."
         )
-    if isinstance(X, np.ndarray) or hasattr(X, "iloc") or not (isinstance(X, list | tuple) or hasattr(X, "__array__")):
-        return X
-    return np.asarray(X)
+    if hasattr(X, "detach"):  # a tensor, with a gradient maybe, or on a GPU
+        X = X.detach().cpu()
+    if not hasattr(X, "iloc") and (isinstance(X, list | tuple) or hasattr(X, "__array__")):
+        X = _without_gaps(X)
+    is_column_of_images = getattr(X, "ndim", 0) == 1 and len(X) and str(X.dtype) == "object" and _are_images(X)
+    return _without_gaps(list(X)) if is_column_of_images else X
+
+
+def _are_images(column: Any) -> bool:
+    return all(isinstance(one, list | tuple) or np.ndim(one) > 1 for one in column)
+
+
+def _without_gaps(X: Any) -> NDArray[Any]:
+    """Return a list of samples as an array; raise a ValueError where their shapes differ."""
+    try:
+        return np.asarray(X)
+    except ValueError:
+        shapes = sorted({np.shape(one) for one in X}) if all(map(_is_regular, X)) else []
+        if len(shapes) < 2:
+            raise
+        raise ValueError(
+            f"X was expected to hold samples of one shape, but holds {len(shapes)}: "
+            f"{', '.join(map(str, shapes[:3]))}{', ...' if len(shapes) > 3 else ''}. Make them equal; `flowexpr "
+            "prepare` cuts faces out of images."
+        ) from None
+
+
+def _is_regular(sample: Any) -> bool:
+    try:
+        np.shape(sample)
+    except ValueError:
+        return False
+    return True
 
 
 def as_frame(x: Any) -> Any:
@@ -243,10 +321,19 @@ def find_input_range(rows: NDArray[Any], n_bits: int) -> tuple[float, float]:
 
 def check_pixels(rows: NDArray[Any], input_range: tuple[float, float]) -> None:
     """Raise a ValueError if pixels lie outside the range that a model was fitted on, or fill a 255th part of it."""
-    if rows.dtype == np.uint8:
+    of_bytes = input_range[1] == 255
+    if rows.dtype == np.uint8 and of_bytes:
         return
     low, high = _extremes(rows)
-    is_unscaled = input_range[1] == 255 and rows.dtype.kind == "f" and 0 < high <= 1 and (rows != np.rint(rows)).any()
+    if rows.dtype == np.uint8:
+        if high == 1:
+            warn(
+                "images of the numbers 0 and 1 as uint8 are taken as nearly black, since bytes run to 255. Pass them "
+                "as floats or booleans, as the training images were."
+            )
+        return
+    is_fraction = rows.dtype == np.bool_ or (rows.dtype.kind == "f" and (rows != np.rint(rows)).any())
+    is_unscaled = of_bytes and is_fraction and 0 < high <= 1
     if is_unscaled or low < input_range[0] - ROUNDING or high > input_range[1] + ROUNDING:
         raise ValueError(
             f"the model was fitted on images within {input_range[0]:g}..{input_range[1]:g}, but X runs from {low:g} "
@@ -292,7 +379,8 @@ def mark_unlabelled(y: NDArray[Any], unlabeled: Any) -> NDArray[np.bool_]:
     """Return which labels equal the parameter `unlabeled` (n,); none where that is None."""
     if unlabeled is None:
         return np.zeros(len(y), dtype=bool)
-    return np.array([bool(label == unlabeled) for label in y.tolist()], dtype=bool)
+    is_bool = isinstance(unlabeled, bool | np.bool_)  # which equals 0 or 1, but does not mean a class
+    return np.array([isinstance(one, bool) == is_bool and bool(one == unlabeled) for one in y.tolist()], dtype=bool)
 
 
 def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -314,7 +402,7 @@ def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64
     labels = y[~missing]
     if labels.dtype == object and all(isinstance(label, str) for label in labels):
         labels = labels.astype(str).astype(object)
-    elif labels.dtype == object and missing.any():
+    elif labels.dtype == object:
         labels = np.array(labels.tolist())
     check_classification_targets(labels)
     classes, encoded = np.unique(labels, return_inverse=True)
@@ -333,10 +421,12 @@ def _check_kinds(labels: NDArray[Any], unlabeled: Any) -> None:
     if labels.dtype == object:
         kinds = sorted({"str" if isinstance(label, str) else type(label).__name__ for label in labels.tolist()})
         if "NoneType" in kinds or ("str" in kinds and len(kinds) > 1):
-            raise ValueError(
-                f"labels of one kind were expected, but y holds {', '.join(kinds)}. Where a label is missing, leave "
-                'the row out; for a flow, write a value that no class has, and name it: unlabeled="none", say.'
-            )
+            raise ValueError(f"labels of one kind were expected, but y holds {', '.join(kinds)}. {MISSING_LABELS}")
+    if isinstance(unlabeled, str) and labels.dtype.kind in "iufb" and unlabeled in map(str, np.unique(labels).tolist()):
+        raise ValueError(
+            f"unlabeled={unlabeled!r} is a string, but the labels are numbers. Pass unlabeled={unlabeled}, if that is "
+            "what missing labels are."
+        )
     is_text = labels.dtype.kind in "US"
     if unlabeled is not None and not isinstance(unlabeled, str) and is_text and str(unlabeled) in labels.tolist():
         raise ValueError(

@@ -83,7 +83,7 @@ def _describe(estimator: "FlowExpressionClassifier") -> dict[str, Any]:
 
 def _to_json(value: Any) -> Any:
     """Return a parameter as JSON holds it; functions and generators, which it cannot hold, become None."""
-    if isinstance(value, np.generic | np.ndarray):
+    if isinstance(value, np.generic | np.ndarray) or hasattr(value, "iloc"):
         return value.tolist()
     if isinstance(value, dict):
         return {"labels": [_to_json(k) for k in value], "weights": [_to_json(v) for v in value.values()]}
@@ -173,7 +173,8 @@ def on_cpu(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _check_format(path: str | os.PathLike[str], description: Any) -> None:
-    if not isinstance(description, dict) or "estimator" not in description:
+    parts = ("estimator", "format", "versions", "parameters")
+    if not isinstance(description, dict) or not all(part in description for part in parts):
         raise ModelFileError(f"{path} holds no flowexpr model. Pass a file that `save` wrote.")
     if description["format"] > FORMAT:
         raise ModelFileError(

@@ -13,9 +13,9 @@ from flowexpr.autocast import no_autocast
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
-from flowexpr.fitting import class_weights, fit_to_calibrate, hold_out, plan_of
-from flowexpr.inputs import as_rows, check_pixels, find_input_range, read_fit_input, split_labels
-from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device
+from flowexpr.fitting import class_weights, fit_to_calibrate, hold_out, plan_of, unchanged_if_refused
+from flowexpr.inputs import FitInput, as_rows, check_pixels, find_input_range, read_fit_input, split_labels
+from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device, resolve_loss
 from flowexpr.persistence import on_cpu
 from flowexpr.signals import ImageSignal
 from flowexpr.training.loop import Trainer
@@ -47,8 +47,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Weight of every class in the cross-entropy.
     augment : bool or callable, default=True
         As in `FlowExpressionClassifier`.
-    label_smoothing : float, default=0.1
-        Share of the target spread over all classes; a number, which has no "auto" here.
+    label_smoothing : float or "auto", default=0.1
+        Share of the target spread over all classes; "auto" is 0.1.
     weight_averaging : float, default=0.99
         Decay of the moving average of the weights, which predicts; 0 for none.
     max_epochs : int or "auto", default="auto"
@@ -129,7 +129,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         n_features: int = 128,
         class_weight: Any = None,
         augment: Any = True,
-        label_smoothing: float = 0.1,
+        label_smoothing: float | str = 0.1,
         weight_averaging: float = 0.99,
         max_epochs: int | str = "auto",
         max_steps: int | None = None,
@@ -191,9 +191,13 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             If ten training steps in a row, or all, have no finite loss or gradient.
         """
         check_parameters(self.get_params(deep=False))
-        if isinstance(self.label_smoothing, str):
-            raise ValueError(f"label_smoothing={self.label_smoothing!r} is not allowed. Pass a number in [0, 1).")
-        given = read_fit_input(self, X, y, groups, self.image_shape)
+        with unchanged_if_refused(self), torch.inference_mode(False), torch.enable_grad(), no_autocast():
+            given = read_fit_input(self, X, y, groups, self.image_shape)
+            self._train(given.rows, self._set_data(given), given.groups)
+        return self
+
+    def _set_data(self, given: FitInput) -> NDArray[np.int64]:
+        """Set what the data and the parameters tell before training; return the class index of every row."""
         if given.image_shape is None:
             raise ValueError(
                 f"images were expected, but X has shape {given.rows.shape}. Pass X of shape (n, H, W[, C]), or "
@@ -210,9 +214,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.device_ = str(resolve_device(self.device))
         self.batch_size_ = resolve_batch_size(self.batch_size, len(rows))
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with torch.inference_mode(False), torch.enable_grad(), no_autocast():
-            self._train(rows, indices, given.groups)
-        return self
+        return indices
 
     def _train(self, rows: NDArray[Any], y: NDArray[np.int64], groups: NDArray[Any] | None) -> None:
         first = fit_to_calibrate(self, lambda first: first._train(rows, y, groups))
@@ -231,7 +233,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         draw_weights(network, torch.Generator().manual_seed(self.seed_))
         self.module_ = network.to(self.device_, memory_format=torch.channels_last)  # type: ignore[call-overload]
         weight = torch.tensor(class_weights(self, y[training.indices]), dtype=torch.float32, device=self.device_)
-        objective = ClassObjective(label_smoothing=float(self.label_smoothing), class_weight=weight)
+        _, smoothing = resolve_loss("auto", self.label_smoothing, is_image=True)
+        objective = ClassObjective(label_smoothing=smoothing, class_weight=weight)
         trainer = Trainer(self.module_, objective, training, held_out, plan_of(self, training))
         try:
             trainer.run()
