@@ -4,10 +4,18 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    StratifiedKFold,
+    cross_val_predict,
+    cross_val_score,
+)
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from flowexpr import FlowExpressionClassifier
@@ -29,6 +37,14 @@ class Recorder(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X):
         Recorder.predictions.append(X[:, 0].tolist())
         return np.full((len(X), len(self.classes_)), 1 / len(self.classes_), dtype=np.float32)
+
+
+class Counting(LogisticRegression):
+    """Knows how many rows it was fitted on."""
+
+    def fit(self, X, y):
+        self.n_rows_ = len(X)
+        return super().fit(X, y)
 
 
 class Threads(DummyClassifier):
@@ -367,3 +383,83 @@ def test_protocols_may_come_one_by_one():
     y = np.arange(12) % 2
     result = evaluate({"dummy": DummyClassifier()}, np.zeros((12, 2)), y, protocols=iter(["random"]), n_splits=2)
     assert [row.protocol for row in result.folds] == ["random", "random"]
+
+
+def test_unlabelled_rows_train_those_who_know_them_and_are_never_tested(tiny):
+    X, subject = np.random.default_rng(0).normal(size=(48, 2)), np.repeat(np.arange(8), 6)
+    y = np.where(np.arange(48) % 3 == 0, -1, np.arange(48) % 2)
+    X[:, 0] += 9 * np.maximum(y, 0)
+    estimators = {"flow": tiny(unlabeled=-1), "other": Counting()}
+    result = evaluate(
+        estimators, X, y, subject=subject, protocols=["subject", "random"], n_splits=2, return_estimators=True
+    )
+    assert result.classes.tolist() == [0, 1]
+    assert result.settings["n_unlabelled"] == 16
+    for (name, protocol), pooled in result.predictions.items():
+        assert sorted(pooled.index) == np.flatnonzero(y >= 0).tolist()
+        trained_on = [fitted.n_rows_ for fitted in result.estimators["other", protocol]]
+        assert name != "other" or trained_on == [32 - np.sum(pooled.fold == fold) for fold in (0, 1)]
+    known = result.estimators["flow", "subject"][0].predict_proba(X[:2])
+    labelled_alone = tiny().fit(X[(subject % 2 == 0) & (y >= 0)], y[(subject % 2 == 0) & (y >= 0)])
+    assert not np.allclose(known, labelled_alone.predict_proba(X[:2]))
+    with pytest.raises(
+        ValueError, match=r"unlabeled was expected to be the same for all estimators, but came as \[-1, -2"
+    ):
+        evaluate({"a": tiny(unlabeled=-1), "b": tiny(unlabeled=-2)}, X, y)
+
+
+def test_people_without_any_label_are_not_tested(tiny):
+    X, subject = np.random.default_rng(0).normal(size=(24, 2)), np.repeat(np.arange(4), 6)
+    y = np.where(subject == 1, -1, np.arange(24) % 2)
+    result = evaluate({"flow": tiny(unlabeled=-1, max_steps=1)}, X, y, subject=subject, protocols=["loso"])
+    assert len(result.folds) == 3
+    assert set(result.pooled("flow", "loso").subject.tolist()) == {0, 2, 3}
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_groups_reach_the_last_step_of_a_pipeline(routing, people, tiny):
+    X, y, subject, _ = people
+    last = tiny(max_steps=1, validation_fraction=0.3)
+    with config_context(enable_metadata_routing=routing):
+        if routing:
+            last.set_fit_request(groups=True)
+        estimators = {"pipeline": make_pipeline(make_pipeline("passthrough", last))}
+        result = evaluate(estimators, X, y, subject=subject, protocols=["subject"], n_splits=2, return_estimators=True)
+    fitted = result.estimators["pipeline", "subject"]
+    assert [pipeline[-1][-1].validation_ for pipeline in fitted] == ["by group"] * 2
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_groups_reach_the_splitter_of_a_search(routing, people):
+    X, y, subject, _ = people
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=GroupKFold(2))
+    with config_context(enable_metadata_routing=routing):
+        result = evaluate(
+            {"search": search}, X.reshape(len(X), -1), y, subject=subject, protocols=["subject"], n_splits=2
+        )
+    assert len(result.folds) == 2
+
+
+def test_what_is_no_estimator_label_or_name_is_told(people):
+    X, y, subject, _ = people
+    with pytest.raises(ValueError, match=r"estimators\['a'\] is the class LogisticRegression\. Pass LogisticReg.*\(\)"):
+        evaluate({"a": LogisticRegression}, X, y)
+    with pytest.raises(ValueError, match="labels of one kind were expected, but y holds NoneType, str"):
+        evaluate({"a": pca_lda()}, X, np.where(np.arange(len(y)) == 0, None, y.astype(str)))
+    with pytest.raises(ValueError, match="subject= was expected to hold names of one kind, but holds int, str"):
+        evaluate({"a": pca_lda()}, X, y, subject=np.array([7, *subject[1:]], dtype=object))
+    with pytest.raises(ValueError, match="X was expected to be an array, but is the path"):
+        evaluate({"a": pca_lda()}, "faces.npy", y)
+
+
+def test_numbers_may_come_as_objects(people):
+    X, y, subject, _ = people
+    index = np.unique(y, return_inverse=True)[1]
+    result = evaluate({"a": pca_lda()}, X, index.astype(object), subject=subject, protocols=["subject"], n_splits=2)
+    assert result.classes.dtype == int
+
+
+def test_one_fold_has_no_spread(people):
+    X, y, subject, _ = people
+    result = evaluate({"a": pca_lda()}, X, y, subject=subject, protocols=["subject"], n_splits=2, max_folds=1)
+    assert "±     -" in result.to_text()

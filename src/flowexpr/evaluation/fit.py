@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import accuracy_score, log_loss, recall_score
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
 from flowexpr.evaluation.result import FoldScore
@@ -49,7 +53,7 @@ def run_fit(
     X, y : ndarray of shape (n_samples, ...), (n_samples,)
         All data.
     groups : ndarray of shape (n_samples,) or None
-        Passed on to estimators whose `fit` takes them.
+        Passed on to estimators whose `fit` takes them, or a part of which does.
     classes : ndarray of shape (n_classes,)
         The sorted labels of all data.
     keep : bool
@@ -61,7 +65,7 @@ def run_fit(
         Score, probabilities and, with `keep`, the estimator.
     """
     fitted = clone(fit.estimator)
-    fit_params = {"groups": groups[fit.train]} if groups is not None and has_fit_parameter(fitted, "groups") else {}
+    fit_params = {} if groups is None else _with_groups(fitted, groups[fit.train])
     start = time.perf_counter()
     fitted.fit(X[fit.train], y[fit.train], **fit_params)
     middle = time.perf_counter()
@@ -82,6 +86,20 @@ def run_fit(
         predict_seconds=end - middle,
     )
     return Outcome(score, proba, fitted if keep else None)
+
+
+def _with_groups(estimator: BaseEstimator, groups: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the parameters by which groups reach whatever in an estimator takes them; none where nothing does."""
+    if has_fit_parameter(estimator, "groups"):
+        return {"groups": groups}
+    if get_config()["enable_metadata_routing"]:
+        return {"groups": groups} if get_routing_for_object(estimator).consumes("fit", ["groups"]) else {}
+    if isinstance(estimator, BaseSearchCV):  # its splitter; without routing its estimator gets none
+        return {"groups": groups}
+    if not isinstance(estimator, Pipeline):
+        return {}
+    name, last = estimator.steps[-1]
+    return {f"{name}__{key}": value for key, value in _with_groups(last, groups).items()}
 
 
 def _aligned_proba(fitted: Any, X: np.ndarray, classes: np.ndarray) -> np.ndarray:

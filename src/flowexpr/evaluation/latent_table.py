@@ -93,7 +93,7 @@ def latent_table(result: EvaluationResult, X: ArrayLike, y: ArrayLike, *, random
         figure = _paper_figure(fitted[0], "itself", protocol, "-")
         rows.append(_row(name, "itself", protocol, "-", own, figure))
         scores: dict[tuple[str, str], list[float]] = {}
-        for train, test, estimator in _folds(result, name, protocol, fitted):
+        for train, test, estimator in _folds(result, name, protocol, fitted, np.isin(y, result.classes)):
             for way, maps in _maps(estimator, X, y, train, test, random_state).items():
                 for tree in TREES:
                     fitted_tree = clone(TREES[tree](random_state=random_state)).fit(maps[0], y[train])
@@ -121,11 +121,11 @@ def _check_same(result: EvaluationResult, y: np.ndarray) -> None:
 
 
 def _folds(
-    result: EvaluationResult, name: str, protocol: str, fitted: list[BaseEstimator]
+    result: EvaluationResult, name: str, protocol: str, fitted: list[BaseEstimator], labelled: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, BaseEstimator]]:
-    """Give the training and test rows of every fold, and the estimator that was fitted there."""
+    """Give the labelled training and test rows of every fold, and the estimator that was fitted there."""
     pooled = result.pooled(name, protocol)
-    everything = np.arange(result.settings["n_samples"])
+    everything = np.flatnonzero(labelled)
     for fold, estimator in enumerate(fitted):
         test = pooled.index[pooled.fold == fold]
         yield np.setdiff1d(everything, test), test, estimator

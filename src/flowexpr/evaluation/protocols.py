@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
+from flowexpr.inputs import is_missing
+
 __all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits", "possible_protocols"]
 
 PROTOCOLS = {
@@ -66,18 +68,16 @@ def group_codes(
 def _codes(kind: str, names: ArrayLike) -> np.ndarray:
     """Return the names as integers; each has to be known."""
     given = np.asarray(names)
-    missing = [i for i, name in enumerate(np.asarray(names, dtype=object).tolist()) if _is_missing(name)]
+    missing = [i for i, name in enumerate(np.asarray(names, dtype=object).tolist()) if is_missing(name)]
     if missing:
         raise ValueError(
             f"{kind}= was expected to name one {kind} an image, but {len(missing)} of {len(given)} names are missing, "
             f"such as that of row {missing[0]}. Fill them in, or leave those images out."
         )
+    kinds = sorted({type(name).__name__ for name in given.tolist()})
+    if len(kinds) > 1:
+        raise ValueError(f"{kind}= was expected to hold names of one kind, but holds {', '.join(kinds)}.")
     return np.unique(given, return_inverse=True)[1]
-
-
-def _is_missing(name: object) -> bool:
-    """Tell None, NaN, and pandas' NA and NaT, which answer no comparison."""
-    return name is None or type(name).__name__ in ("NAType", "NaTType") or name != name
 
 
 def possible_protocols(groups: Container[str]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -21,6 +22,7 @@ from flowexpr.evaluation.fit import Fit, Outcome, run_fit
 from flowexpr.evaluation.leakage import LeakCounter
 from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits, possible_protocols
 from flowexpr.evaluation.result import EvaluationResult, Predictions
+from flowexpr.inputs import as_array, split_labels
 from flowexpr.persistence import library_versions
 
 __all__ = ["evaluate"]
@@ -50,11 +52,13 @@ def evaluate(
     estimators : dict of str to classifier
         Unfitted classifiers with `predict_proba`; each is cloned for every fold. Where `fit` takes `groups`,
         it gets the training rows' subjects (their clips, if no subjects are given), so that a validation set
-        held out inside `fit` does not leak either.
+        held out inside `fit` does not leak either; so does the last step of a pipeline, and the search of
+        `GridSearchCV` and the like.
     X : array-like of shape (n_samples, ...)
         Images or rows, as the estimators take them.
     y : array-like of shape (n_samples,)
-        Labels.
+        Labels. Rows whose label is the parameter `unlabeled` of an estimator train those that have it set, and no
+        other; they are not tested.
     subject, clip : array-like of shape (n_samples,) or None, default=None
         Who is seen, and in which recording.
     clip_names : {"auto", "recording", "within subject"}, default="auto"
@@ -111,7 +115,7 @@ def evaluate(
     >>> [(row["protocol"], row["accuracy"]) for row in result.summary()]
     [('random', 1.0), ('subject', 1.0), ('loso', 1.0)]
     """
-    X, y = np.asarray(X), np.asarray(y)
+    X, y = np.asarray(as_array(X)), np.asarray(y)
     check_consistent_length(X, y, subject, clip)
     for name, column in (("y", y), ("subject", subject), ("clip", clip)):
         if column is not None and np.ndim(column) != 1:
@@ -122,11 +126,19 @@ def evaluate(
     elif not isinstance(protocols, str):
         protocols = list(protocols)
     _check_request(estimators, protocols, groups, n_splits, max_folds, random_state)
-    classes = np.unique(y)
-    if len(classes) < 2:
-        raise ValueError(f"at least two classes were expected, but y has {classes.tolist()} only.")
+    unlabeled = _value_of_unlabelled(estimators)
+    classes, codes = split_labels(y, unlabeled)
+    labelled = codes >= 0
+    if labelled.all():
+        y = classes[codes]
     names = {kind: given for kind, given in (("subject", subject), ("clip", clip)) if given is not None}
-    splits = {name: make_splits(name, y, groups, n_splits, random_state, names)[:max_folds] for name in protocols}
+    strata = y if labelled.all() else codes
+    splits = {
+        name: _with_labelled_tests(make_splits(name, strata, groups, n_splits, random_state, names), labelled)[
+            :max_folds
+        ]
+        for name in protocols
+    }
     leaks = LeakCounter(X, groups)
     result = EvaluationResult(
         classes=classes,
@@ -142,14 +154,15 @@ def evaluate(
             "n_samples": len(X),
             "sample_shape": list(X.shape[1:]),
             **{f"n_{kind}s": int(codes.max()) + 1 for kind, codes in groups.items()},
-            "class_counts": {str(label): int(np.sum(y == label)) for label in classes},
+            "class_counts": dict(zip(map(str, classes.tolist()), np.bincount(codes[labelled]).tolist(), strict=True)),
+            "n_unlabelled": int(np.sum(~labelled)),
             "versions": library_versions(),
             "date": date.today().isoformat(),
         },
         leakage={name: leaks.count(folds) for name, folds in splits.items()},
     )
     fits = [
-        Fit(name, protocol, fold, estimator, train, test)
+        Fit(name, protocol, fold, estimator, train if _knows_unlabelled(estimator) else train[labelled[train]], test)
         for protocol, folds in splits.items()
         for name, estimator in estimators.items()
         for fold, (train, test) in enumerate(folds)
@@ -163,6 +176,32 @@ def evaluate(
             ours = [outcome for fit, outcome in outcomes if (fit.name, fit.protocol) == (name, protocol)]
             _add(result, name, protocol, splits[protocol], ours, y, subject, groups.get("clip"))
     return result
+
+
+def _unlabelled_in(estimator: BaseEstimator) -> list[Any]:
+    """Return the values of `unlabeled` that are set in an estimator, or in those inside it."""
+    parameters = estimator.get_params().items()
+    return [value for name, value in parameters if name.rpartition("__")[2] == "unlabeled" and value is not None]
+
+
+def _knows_unlabelled(estimator: BaseEstimator) -> bool:
+    return bool(_unlabelled_in(estimator))
+
+
+def _value_of_unlabelled(estimators: Mapping[str, BaseEstimator]) -> Any:
+    """Return the label that stands for none, or None; it has to be the same for all estimators that have one."""
+    values = [value for estimator in estimators.values() for value in _unlabelled_in(estimator)]
+    if any(value != values[0] for value in values):
+        raise ValueError(f"unlabeled was expected to be the same for all estimators, but came as {values}.")
+    return values[0] if values else None
+
+
+def _with_labelled_tests(
+    folds: list[tuple[np.ndarray, np.ndarray]], labelled: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Leave unlabelled rows out of the tests, and folds that test nothing then."""
+    tested = [(train, test[labelled[test]]) for train, test in folds]
+    return [(train, test) for train, test in tested if len(test)]
 
 
 def _described(estimator: BaseEstimator) -> str:
@@ -268,6 +307,8 @@ def _check_request(
             f"estimators was expected to be a dict of names to unfitted classifiers, but is {estimators!r}."
         )
     for name, estimator in estimators.items():
+        if isinstance(estimator, type):
+            raise ValueError(f"estimators[{name!r}] is the class {estimator.__name__}. Pass {estimator.__name__}().")
         if not hasattr(estimator, "predict_proba"):
             raise ValueError(
                 f"estimators[{name!r}] has no predict_proba, which the log loss needs. Wrap it in "

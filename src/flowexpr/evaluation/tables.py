@@ -106,7 +106,7 @@ def to_text(result: EvaluationResult) -> str:
         (
             row["protocol"],
             row["estimator"],
-            f"{row['accuracy']:6.1%} ± {row['accuracy_std']:5.1%}",
+            f"{row['accuracy']:6.1%} ± " + (f"{row['accuracy_std']:5.1%}" if row["folds"] > 1 else "    -"),
             _interval(row),
             f"{row['balanced_accuracy']:.1%}",
             f"{row['log_loss']:.3f}",
