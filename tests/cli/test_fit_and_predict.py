@@ -135,7 +135,8 @@ def test_ctrl_c_saves_what_was_learned(folder, tmp_path, monkeypatch, capsys):
     path = tmp_path / "model"
     arguments = ["fit", str(folder), "-o", str(path), *TINY, "--max-epochs", "3", "--batch-size", "8"]
     assert main(arguments) == 130
-    assert "holds what was learned so far" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.index("interrupted: finishing with what was learned") < told.index("holds what was learned so far")
     assert flowexpr.load(path).n_steps_ == 1
 
 
@@ -234,3 +235,15 @@ def test_inputs_are_never_replaced(folder, model, tmp_path, capsys):
 def test_shares_that_are_none_are_told(option, folder, model, capsys):
     assert main(["predict", str(model), str(folder), option, "80"]) == 2
     assert f"{option} 80 was expected to be a share, from 0 to 1." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "x"])
+def test_seeds_are_checked_before_any_image_is_read(seed, capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "nowhere", "-o", "m", f"--random-state={seed}"])
+    assert "expected an integer from 0 to 4294967295" in capsys.readouterr().err
+
+
+def test_a_detector_that_finds_nothing_is_refused(model, folder, capsys):
+    assert main(["predict", str(model), str(folder), "--detector", "cascade"]) == 2
+    assert "--detector finds faces, but the images are taken as they are" in capsys.readouterr().err

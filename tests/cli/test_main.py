@@ -1,5 +1,6 @@
 """The command: help, versions, and errors as one line with a status."""
 
+import io
 import subprocess
 import sys
 
@@ -86,3 +87,14 @@ def test_doctor_tells_what_is_missing(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "version", without_matplotlib)
     main(["doctor"])
     assert "matplotlib     missing: pip install 'flowexpr[plot]'" in capsys.readouterr().out
+
+
+def test_streams_take_what_their_encoding_lacks_and_nothing_where_they_are_closed(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    monkeypatch.setattr("flowexpr.demo.run_demo", lambda *args, **kwargs: print("±", flush=True) or 0)
+    main(["demo"])
+    assert written.getvalue() == b"\\xb1\n"
+    monkeypatch.setattr(sys, "stdout", None)
+    main(["demo"])
+    sys.stdout.close()

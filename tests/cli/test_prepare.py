@@ -167,3 +167,9 @@ def test_layout_of_a_prepared_data_set_is_refused_as_such(photographs, tmp_path)
     assert main(["prepare", str(photographs), "-o", str(tmp_path / "set"), "--detector", "none"]) == 0
     with pytest.raises(ValueError, match=r"layout='folder' .* whose manifest holds the labels\. Leave layout out"):
         load_faces(tmp_path / "set", layout="folder")
+
+
+def test_inputs_that_are_not_there_are_told(tmp_path, capsys):
+    assert main(["prepare", str(tmp_path / "nowhere"), "-o", str(tmp_path / "set")]) == 2
+    assert "there is no file or folder" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()

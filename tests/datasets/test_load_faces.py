@@ -1,6 +1,7 @@
 """Folders and manifests of image files, drawn and named in a temporary folder."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -297,3 +298,68 @@ def test_folders_of_people_are_no_labels(tmp_path):
     with pytest.raises(ValueError, match=r"every label is the name of a subject, such as S1"):
         load_faces(tmp_path, subject=r"/(S\d)/")
     assert load_faces(tmp_path, subject=r"/(S\d)/", label="^([^/]+)/").target_names.tolist() == ["happy"]
+
+
+TABLES = {
+    "semicolons": "path;label;subject\na.png;happy;S1\nb.png;sad;S2\n",
+    "tabs": "path\tlabel\tsubject\na.png\thappy\tS1\nb.png\tsad\tS2\n",
+    "capitals": "Path,LABEL,Subject\na.png,happy,S1\nb.png,sad,S2\n",
+    "an index and an empty column": ",path,label,,subject\n0,a.png,happy,,S1\n1,b.png,sad,,S2\n",
+    "empty rows": "path,label,subject\na.png,happy,S1\n,,\nb.png,sad,S2\n,,\n",
+    "a status in capitals": "path,label,subject,status\na.png,happy,S1,OK\nb.png,sad,S2,Ok\n",
+    "a byte order mark": "\ufeffpath;label;subject\na.png;happy;S1\nb.png;sad;S2\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_manifests_as_spreadsheets_write_them(name, tmp_path):
+    for image in ("a.png", "b.png"):
+        Image.new("L", (8, 8)).save(tmp_path / image)
+    (tmp_path / "manifest.csv").write_text(TABLES[name], encoding="utf-8")
+    faces = load_faces(tmp_path)
+    assert faces.target_names.tolist() == ["happy", "sad"]
+    assert faces.subject.tolist() == ["S1", "S2"]
+
+
+def test_frames_with_a_point_are_whole_numbers(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    manifest = write_manifest(tmp_path / "m.csv", [("a.png", "x", "7.0")], ("path", "label", "frame"))
+    assert load_faces(manifest).frame.tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label,label\na.png,x,S1\n", "has several columns of the name label. Rename or remove"),
+        ("path,label\na.png,x\n,y\n", r"has no path in 1 rows: line 3 \(y\)"),
+        ("path,label\na\0.png,x\n", "line 2 holds a NUL byte"),
+    ],
+)
+def test_tables_that_say_two_things_or_nothing_are_told(text, message, tmp_path):
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_faces(tmp_path)
+
+
+def test_paths_of_windows_are_found(folder):
+    rows = [(name.replace("/", "\\"), "x") for name in NAMES]
+    assert len(load_faces(write_manifest(folder / "t.csv", rows, ("path", "label"))).images) == 5
+
+
+def test_files_that_are_listed_twice_are_told(folder):
+    rows = [(NAMES[0], "x"), (NAMES[0], "x"), (NAMES[1], "y")]
+    with pytest.warns(UserWarning, match=rf"1 of 3 rows of .*t\.csv name a file again: {NAMES[0]}"):
+        load_faces(write_manifest(folder / "t.csv", rows, ("path", "label")))
+
+
+def test_labels_that_differ_in_capitals_are_told(folder):
+    rows = [(NAMES[0], "anger"), (NAMES[1], "Anger"), (NAMES[2], "fear")]
+    with pytest.warns(UserWarning, match="differ in capitals alone are classes of their own: Anger and anger"):
+        load_faces(write_manifest(folder / "t.csv", rows, ("path", "label")))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system")
+def test_a_pipe_is_no_image(folder):
+    os.mkfifo(folder / "anger" / "S010_004_00000019.png")
+    with pytest.raises(ValueError, match="a pipe, not a file"):
+        load_faces(folder, image_size="auto")

@@ -239,7 +239,8 @@ def test_pillows_limit_of_pixels_is_kept():
 
 
 def test_nothing_to_read_at_all_is_status_1(tmp_path, capsys):
-    (tmp_path / "a.png").touch()
+    for name in ("a.png", "b.mp4"):
+        (tmp_path / name).touch()
     assert main(["prepare", str(tmp_path / "a.png"), str(tmp_path / "b.mp4"), "-o", str(tmp_path / "set")]) == 1
     assert "0 crops of 2 frames or files" in capsys.readouterr().out
 

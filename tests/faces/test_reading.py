@@ -118,3 +118,14 @@ def test_a_folder_of_files_of_other_names_is_told_of(tmp_path):
     assert read_image(tmp_path / "subject01.happy").size == (8, 8)
     with pytest.raises(UnreadableImageError, match=r"a folder without images \(.*not as subject01.happy"):
         read_image(tmp_path)
+
+
+def test_links_to_folders_are_followed_and_never_in_circles(tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "faces"
+    for path in (elsewhere / "1.png", folder / "anger" / "2.png"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (folder / "joy").symlink_to(elsewhere)
+    (folder / "a link to anger").symlink_to(folder / "anger")
+    (elsewhere / "back").symlink_to(folder)
+    assert [path.relative_to(folder).as_posix() for path in find_images(folder)] == ["anger/2.png", "joy/1.png"]

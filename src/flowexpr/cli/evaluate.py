@@ -114,9 +114,10 @@ def _run(options: argparse.Namespace) -> int:
         # Kept with the fits as well, so that a page can be made of them later without training again.
         return_estimators=bool(options.report or options.checkpoint_dir),
     )
-    print(f"\n{result.to_text()}\n\n{_comparisons(result)}{_recalls(result)}\n\n{peak_memory(began)}")
     if options.output:
         result.to_json(with_folder(options.output))
+    print(f"\n{result.to_text()}\n\n{_comparisons(result)}{_recalls(result)}\n\n{peak_memory(began)}")
+    if options.output:
         print(f"wrote {options.output}")
     if options.report:
         labels = faces.target_names[faces.target]

@@ -1,6 +1,7 @@
 """The entry point of the command: parse, run the sub-command, and turn errors into one line each."""
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status : int
         0, or 1 where nothing could be done for any input, 2 for wrong input, 130 after Ctrl-C.
     """
+    _make_writable()
     options = _parser().parse_args(arguments)
     usual, warnings.formatwarning = warnings.formatwarning, _as_a_line
     try:
@@ -56,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     finally:
         warnings.formatwarning = usual
+
+
+def _make_writable() -> None:
+    """Let the streams take whatever is written: labels that their encoding lacks, and where one is closed, nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the process ends)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _as_a_line(message: Warning | str, *_: object, **__: object) -> str:

@@ -39,6 +39,8 @@ __all__ = [
     "with_folder",
 ]
 
+LARGEST_SEED = 2**32 - 1
+
 
 def figure_endings() -> list[str]:
     """Return the endings of files that matplotlib writes."""
@@ -117,7 +119,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here when a killed command is run again")
     model.add_argument("--device", help="cpu, cuda or auto")
     model.add_argument("--precision", choices=["auto", "mixed", "float32", "float64"], help="number format")
-    model.add_argument("--random-state", type=int, default=0, metavar="SEED", help="default 0")
+    model.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default 0")
     model.add_argument(
         "--set",
         action="append",
@@ -265,6 +267,12 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"expected an integer from 0 to {LARGEST_SEED}, but came {text!r}")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:

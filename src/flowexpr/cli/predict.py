@@ -64,7 +64,7 @@ def add_parser(commands: Any) -> None:
     )
     faces = parser.add_argument_group("how faces are found; default as in training, and followed in videos")
     faces.add_argument("--crop", choices=["face", "none"], help="none: the pictures are cropped faces already")
-    faces.add_argument("--detector", default="cascade", metavar="NAME", help="as in flowexpr prepare; default cascade")
+    faces.add_argument("--detector", metavar="NAME", help="as in flowexpr prepare; default cascade")
     faces.add_argument("--person", choices=CHOICES, default="nearest", help="which of several faces; default nearest")
     parser.add_argument(
         "--batch-size", type=int, default=BATCH, metavar="N", help=f"pictures at a time; default {BATCH}"
@@ -85,7 +85,14 @@ def _run(options: argparse.Namespace) -> int:
     smoothed = bool(options.smooth)
     columns = FexColumns(labels, smoothed) if options.format == "fex" else OwnColumns(labels, n_values, smoothed)
     smoother = Smoother(options.smooth) if options.smooth else None
-    detector = "none" if options.crop == "none" else options.detector
+    if (
+        options.detector is not None
+        and options.crop != "face"
+        and prepare.crop != "face"
+        and not any(map(is_video, paths))
+    ):
+        raise ValueError("--detector finds faces, but the images are taken as they are here. Pass --crop face with it.")
+    detector = "none" if options.crop == "none" else options.detector or "cascade"
     pictures = read_pictures(paths, prepare, detector=detector, person=options.person)
     timelines: list[tuple[str, Timeline]] = []  # a video that is given twice has two
     n_rows = n_read = 0

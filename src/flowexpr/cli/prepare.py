@@ -106,6 +106,9 @@ def _sources(options: argparse.Namespace) -> list[Source]:
     patterns = {name: getattr(options, name) for name in ("label", "subject", "clip")}
     output = Path(options.output)
     sources: list[Source] = []
+    missing = [given for given in options.inputs if not Path(given).exists()]
+    if missing:
+        raise ValueError(f"there is no file or folder {missing[0]} ({len(missing)} of {len(options.inputs)} inputs).")
     for given in map(Path, options.inputs):
         if given.resolve().is_relative_to(output.resolve()):
             raise ValueError(

@@ -1,16 +1,18 @@
 """Which files a data set consists of, and what is known of each: by a manifest, a layout, patterns or folders."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from flowexpr.datasets._layouts import LAYOUTS, Layout, named_by
+from flowexpr.exceptions import warn
 from flowexpr.faces import find_images
 from flowexpr.faces.dataset import DESCRIPTION
 from flowexpr.faces.manifest import MANIFEST, OK
 from flowexpr.faces.reading import describe_other_files
-from flowexpr.faces.tables import read_table
+from flowexpr.faces.tables import read_table, whole_number
 from flowexpr.faces.video import is_video
 
 __all__ = ["Entry", "describe_files", "find_entries", "some"]
@@ -74,14 +76,33 @@ def find_entries(
 def _of_manifest(manifest: Path, patterns: dict[str, re.Pattern[str]]) -> tuple[list[Entry], list[tuple[str, str]]]:
     if not manifest.is_file():
         raise FileNotFoundError(f"expected a manifest at {manifest}, found none.")
-    base, rows = manifest.parent, read_table(manifest, ("path",), "a manifest")
-    failed = [(row.get("source") or row["path"], row["status"]) for row in rows if row.get("status", OK) != OK]
-    rows = [row for row in rows if row.get("status", OK) == OK]
+    base, lines = manifest.parent, read_table(manifest, ("path",), "a manifest")
+    failed = [(row.get("source") or row["path"], row["status"]) for _, row in lines if not _has_image(row)]
+    lines = [(number, row) for number, row in lines if _has_image(row)]
+    nameless = [f"line {number} ({', '.join(filter(None, row.values()))})" for number, row in lines if not row["path"]]
+    if nameless:
+        raise ValueError(
+            f"{manifest} has no path in {len(nameless)} rows: {some(nameless)}. Fill them in, or remove them."
+        )
+    rows = [{**row, "path": _with_slashes(row["path"], base)} for _, row in lines]
     if not rows:
         named = some([f"{path} ({reason})" for path, reason in failed])
         raise ValueError(f"{manifest} has no row with an image: {named}.")
     _check_inside(rows, manifest)
+    listed = Counter((row["path"], row.get("frame")) for row in rows)
+    if len(listed) < len(rows):
+        twice = some([path for (path, _), count in listed.items() if count > 1])
+        warn(f"{len(rows) - len(listed)} of {len(rows)} rows of {manifest} name a file again: {twice}.")
     return _entries(rows, [base / row["path"] for row in rows], base, patterns, "label" in rows[0]), failed
+
+
+def _has_image(row: dict[str, str]) -> bool:
+    return (row.get("status") or OK).lower() == OK
+
+
+def _with_slashes(path: str, base: Path) -> str:
+    """Return a path that was written on Windows as this system has it."""
+    return path.replace("\\", "/") if "\\" in path and not (base / path).exists() else path
 
 
 def _check_inside(rows: list[dict[str, str]], manifest: Path) -> None:
@@ -216,7 +237,7 @@ def _labels(rows: list[dict[str, str]], paths: list[Path], base: Path, labelled:
 def _frame(row: dict[str, str], path: Path) -> int | None:
     text = row.get("frame")
     try:
-        return int(text) if text else None
+        return whole_number(text) if text else None
     except ValueError as error:
         raise ValueError(f"frame was expected to be an integer, but is {text!r} for {path}.") from error
 

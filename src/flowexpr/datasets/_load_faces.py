@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from flowexpr.datasets._entries import Entry, find_entries, some
 from flowexpr.datasets._layouts import Layout
-from flowexpr.exceptions import UnreadableImageError
+from flowexpr.exceptions import UnreadableImageError, warn
 from flowexpr.faces import FacePreparation
 from flowexpr.faces.dataset import DESCRIPTION
+from flowexpr.faces.reading import refuse_pipe
 
 __all__ = ["load_faces"]
 
@@ -131,6 +132,7 @@ def load_faces(
         kept, skipped = _read(entries, prepare, images, skip_unreadable, verbose)
         stacked = _stack(images, kept, root, file)
     target_names, target = np.unique([entry.label for entry in kept], return_inverse=True)
+    _warn_of_cases(target_names.tolist())
     return Bunch(
         images=stacked,
         target=target,
@@ -170,6 +172,15 @@ def _of_classes(entries: list[Entry], classes: Sequence[str] | None) -> list[Ent
     return [entry for entry in entries if entry.label in wanted]
 
 
+def _warn_of_cases(labels: list[str]) -> None:
+    spellings: dict[str, list[str]] = {}
+    for label in labels:
+        spellings.setdefault(label.casefold(), []).append(label)
+    several = [" and ".join(names) for names in spellings.values() if len(names) > 1]
+    if several:
+        warn(f"labels that differ in capitals alone are classes of their own: {', '.join(several)}.")
+
+
 def _checked_size(
     image_size: int | tuple[int, int] | str | None, crop: object, entries: list[Entry]
 ) -> tuple[int, int] | None:
@@ -191,6 +202,7 @@ def _all_small_and_alike(entries: list[Entry]) -> bool:
     sizes = set()
     for entry in entries:
         try:
+            refuse_pipe(entry.path)
             with Image.open(entry.path) as image:
                 sizes.add(image.size)
         except (OSError, SyntaxError, ValueError):

@@ -44,11 +44,19 @@ def find_files(folder: str | os.PathLike[str], suffixes: set[str], without: Path
     """Return the files in a folder and its sub-folders that have one of the suffixes, sorted by path, none hidden.
 
     A folder that may not be read is in the list itself, so that whoever reads the files is told of it. The sub-folder
-    `without` is left out.
+    `without` is left out. Links to folders are followed; one that leads to a folder searched before leads nowhere.
     """
     left_out = without and without.resolve()
     found: list[Path] = []
-    for root, folders, files in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
+    searched: set[str] = set()
+    walk = os.walk(folder, onerror=lambda error: found.append(Path(error.filename)), followlinks=True)
+    for root, folders, files in walk:
+        real = os.path.realpath(root)
+        if real in searched:
+            folders.clear()
+            continue
+        searched.add(real)
+        folders.sort(key=lambda name: os.path.islink(os.path.join(root, name)))
         folders[:] = [name for name in folders if not name.startswith(".") and Path(root, name).resolve() != left_out]
         wanted = (name for name in files if os.path.splitext(name)[1].lower() in suffixes)
         found.extend(Path(root, name) for name in wanted if not name.startswith("."))

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flowexpr.faces.face import Box, Face
 
-__all__ = ["Fix", "Segment", "name_of", "read_boxes", "read_fixes", "read_segments", "read_table"]
+__all__ = ["Fix", "Segment", "name_of", "read_boxes", "read_fixes", "read_segments", "read_table", "whole_number"]
 
 SHOWN = 5
 YES, NO = {"x", "yes", "y", "1", "true", "drop"}, {"", "no", "n", "0", "false"}
@@ -47,13 +47,13 @@ def name_of(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: str) -> list[dict[str, str]]:
-    """Read a CSV file with a header; cells lose the blanks around them.
+def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: str) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file with a header; cells lose the blanks around them, names of columns are in lower case.
 
     Parameters
     ----------
     path : path-like
-        The file, in UTF-8.
+        The file, in UTF-8, with commas between the columns; or semicolons or tabs, as spreadsheets write them too.
     required : tuple of str
         Columns that it must have.
     kind : str
@@ -61,28 +61,41 @@ def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: st
 
     Returns
     -------
-    rows : list of dict
-        Missing cells are empty.
+    rows : list of (int, dict)
+        The number of the line, and its cells, of which missing ones are empty. Lines without any cell are left out,
+        and so are columns without a name.
 
     Raises
     ------
     ValueError
-        If it is no such table, or a row has more cells than the header.
+        If it is no such table, two columns have one name, or a row has more cells than the header.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            names = [name.strip() for name in reader.fieldnames or []]
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=next((mark for mark in ",;\t" if mark in first), ","))
+            names = [name.strip().lower() for name in next(reader, [])]
             rows, wider = [], []
-            for row in reader:
-                if any(surplus := row.pop(None, [])):
-                    wider.append(f"line {reader.line_num} ({', '.join([*row.values(), *surplus])})")
-                rows.append(dict(zip(names, map(_stripped, row.values()), strict=False)))
+            for cells in reader:
+                cells = [cell.strip() for cell in cells]
+                if any("\0" in cell for cell in cells):
+                    raise csv.Error(f"line {reader.line_num} holds a NUL byte")
+                if any(cells[len(names) :]):
+                    wider.append(f"line {reader.line_num} ({', '.join(cells)})")
+                filled = cells + [""] * (len(names) - len(cells))
+                if any(cells):
+                    rows.append(
+                        (reader.line_num, {name: cell for name, cell in zip(names, filled, strict=False) if name})
+                    )
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"{path} was expected to be {kind}, a CSV file in UTF-8, but cannot be read as one ({error}). Save "
             f"it as UTF-8 with commas between the columns {', '.join(required)}."
         ) from error
+    repeated = [name for name, count in Counter(names).items() if name and count > 1]
+    if repeated:
+        raise ValueError(f"{path} has several columns of the name {repeated[0]}. Rename or remove all but one.")
     if not set(required) <= set(names) or not rows:
         raise ValueError(
             f"{path} was expected to be {kind} with a header with the column {', '.join(required)}, commas between "
@@ -96,8 +109,12 @@ def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: st
     return rows
 
 
-def _stripped(cell: Any) -> str:
-    return cell.strip() if isinstance(cell, str) else ""
+def whole_number(text: str) -> int:
+    """Return an integer that may be written as "7.0", as tables with gaps have it; raise a ValueError otherwise."""
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
 
 
 def read_segments(path: str | os.PathLike[str]) -> list[Segment]:
@@ -203,7 +220,7 @@ def _parsed(
 ) -> list[T]:
     """Read a table row by row; name all rows that `parse` refuses with a ValueError."""
     parsed, wrong = [], []
-    for number, row in enumerate(read_table(path, required, kind), start=2):
+    for number, row in read_table(path, required, kind):
         try:
             parsed.append(parse(row))
         except ValueError:
@@ -218,7 +235,7 @@ def _parsed(
 def _key(row: dict[str, str], name: str) -> Key:
     if not row[name]:
         raise ValueError
-    return row[name], int(row["frame"]) if row.get("frame") else None
+    return row[name], whole_number(row["frame"]) if row.get("frame") else None
 
 
 def _numbers(row: dict[str, str], names: tuple[str, ...]) -> list[float]:
