@@ -90,10 +90,17 @@ class TrainingDisplay:
         ------
         NotFittedError
             If the estimator is not fitted.
+        TypeError
+            If it keeps no history.
         ImportError
             If matplotlib is not installed.
         """
-        check_is_fitted(estimator, "history_")
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "history_"):
+            raise TypeError(
+                f"a classifier that keeps its training in history_ was expected, a FlowExpressionClassifier or "
+                f"CNNExpressionClassifier, but {type(estimator).__name__} has none."
+            )
         return cls(estimator.history_, learning_rate=learning_rate).plot(ax)
 
     def plot(self, ax: Axes | Sequence[Axes] | None = None) -> TrainingDisplay:
@@ -118,7 +125,8 @@ class TrainingDisplay:
         """
         if not self.history:
             raise ValueError("history is empty, so there is nothing to draw. Fit for at least one epoch.")
-        keys = [key for key in PANELS if key != "learning_rate" or self.learning_rate]
+        recorded = [key for key in PANELS if any(key in row for row in self.history)]
+        keys = [key for key in recorded if key != "learning_rate" or self.learning_rate]
         self.ax_ = panels("TrainingDisplay.plot", ax, (len(keys), 1), (6.4, 1.9 * len(keys)))
         self.figure_ = self.ax_[0].figure.figure  # of a subfigure, the whole
         epochs = self._column("epoch")
@@ -143,7 +151,7 @@ class TrainingDisplay:
             panel.plot(epochs, validation, "--", color=COLOURS[1], marker=marker, label="validation")
         if key == "accuracy":
             panel.set_ylim(0, 1.02)
-        if key == "bits_per_dim":
+        if panel is self.ax_[0]:
             skipped = sum(int(row.get("skipped_steps", 0)) for row in self.history)
             panel.set_title(f"{skipped} non-finite steps skipped" if skipped else "", fontsize="small")
 
