@@ -381,3 +381,21 @@ def test_what_is_no_flow_of_images_is_told(fitted_vectors, two_features):
             display.from_estimator(FlowExpressionClassifier(), *given)
     with pytest.raises(ValueError, match="was fitted on vectors, which are not drawn as images"):
         MorphDisplay.from_estimator(fitted_vectors, X[:2])
+
+
+def test_training_without_a_density_has_no_panel_of_it(ax):
+    rows = [{"epoch": i, "class_loss": 1.0, "accuracy": 0.5, "skipped_steps": i} for i in (1, 2)]
+    display = TrainingDisplay(rows).plot(ax)
+    assert [panel.get_ylabel() for panel in display.ax_] == ["class loss\n(nats)", "accuracy"]
+    assert display.ax_[0].get_title() == "3 non-finite steps skipped"
+
+
+def test_what_keeps_no_history_is_told():
+    fitted = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(TypeError, match="LogisticRegression has none"):
+        TrainingDisplay.from_estimator(fitted)
+
+
+def test_no_images_are_not_drawn():
+    with pytest.raises(ValueError, match="X holds no image"):
+        FacesDisplay.from_images(np.zeros((0, 8, 8)), [])

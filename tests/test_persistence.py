@@ -438,3 +438,16 @@ def test_a_prior_that_is_a_series_is_kept(two_features, tiny, tmp_path):
     prior = pytest.importorskip("pandas").Series([0.5, 0.3, 0.2])
     tiny(class_prior=prior, max_steps=1).fit(*two_features).save(tmp_path / "model")
     assert flowexpr.load(tmp_path / "model").class_prior.tolist() == [0.5, 0.3, 0.2]
+
+
+def test_labels_that_the_file_does_not_hold_are_told(two_features, tiny, tmp_path):
+    X, y = two_features
+    days = np.array(["2026-11-01", "2026-11-02", "2026-11-03"], dtype="datetime64[D]")[y]
+    with pytest.raises(ValueError, match="labels were expected to be strings, numbers or booleans, but are datetime64"):
+        tiny(max_steps=1).fit(X, days).save(tmp_path / "model")
+
+
+def test_a_file_is_no_folder_of_checkpoints(two_features, tiny, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"checkpoint_dir='.*file' was expected to be a folder"):
+        tiny(checkpoint_dir=tmp_path / "file").fit(*two_features)

@@ -64,3 +64,9 @@ def test_own_neutral_faces_are_subtracted_inside_a_pipeline(tiny, people):
     np.testing.assert_array_equal(pipeline[0].transform(X, groups=person, neutral=neutral), by_hand)
     one_call = tiny(max_epochs=1).fit_transform(X, y, groups=person, neutral=neutral)
     np.testing.assert_array_equal(one_call, by_hand)
+
+
+def test_row_numbers_are_no_neutral_images(fitted_images, colour_images):
+    X, _ = colour_images
+    with pytest.raises(ValueError, match="neutral was expected to hold the images of each person, but holds a row"):
+        fitted_images.transform(X[:4], groups=[0, 0, 1, 1], neutral={0: [0], 1: [3]})

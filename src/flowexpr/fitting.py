@@ -45,6 +45,7 @@ __all__ = [
     "architecture_of",
     "build_module",
     "class_weights",
+    "history_of",
     "hold_out",
     "plan_of",
     "run_fit",
@@ -478,7 +479,7 @@ def _train(
 
     def fitted_attributes() -> dict[str, Any]:
         module = copy.deepcopy(trainer.averaged_model()).eval()
-        return {"module_": module, "history_": _history(estimator, trainer), "n_steps_": trainer.step}
+        return {"module_": module, "history_": history_of(estimator, trainer), "n_steps_": trainer.step}
 
     plan = plan_of(estimator, training)
     callbacks = EpochCallbacks(estimator, X, labels, plan.max_epochs, fitted_attributes)
@@ -502,7 +503,7 @@ def _train(
     callbacks.end()
 
 
-def _history(estimator: "FlowExpressionClassifier", trainer: Trainer) -> list[dict[str, Any]]:
+def history_of(estimator: Any, trainer: Trainer) -> list[dict[str, Any]]:
     """Return a row an epoch, with what the validation set was where there was one."""
     how = {} if trainer.validation is None else {"validation": estimator.validation_}
     return [row | how for row in trainer.history]
@@ -510,7 +511,7 @@ def _history(estimator: "FlowExpressionClassifier", trainer: Trainer) -> list[di
 
 def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDArray[Any] | None) -> None:
     """Set what is computed with the trained weights: means of the latents, what is typical, and the temperature."""
-    estimator.history_ = _history(estimator, trainer)
+    estimator.history_ = history_of(estimator, trainer)
     estimator.module_.eval()
     predictor = estimator._predictor()
     _set_face_frame(estimator, trainer.data)

@@ -57,6 +57,11 @@ def library_versions() -> dict[str, str]:
 
 def save(estimator: "FlowExpressionClassifier", path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to one file, atomically (see `FlowExpressionClassifier.save`)."""
+    if not all(isinstance(label, str | int | float) for label in estimator.classes_.tolist()):
+        raise ValueError(
+            f"labels were expected to be strings, numbers or booleans, but are {type(estimator.classes_[0]).__name__}, "
+            "which the file does not hold. Fit on their names."
+        )
     tensors = {f"module.{name}": t for name, t in estimator.module_.state_dict().items()}
     tensors |= {f"class_latents.{i}": torch.from_numpy(z) for i, z in enumerate(estimator.class_latents_)}
     if hasattr(estimator, "typicality_reference_"):

@@ -45,6 +45,10 @@ def neutral_latents(
     known, person = np.unique(people, return_inverse=True)
     if isinstance(neutral, Mapping):
         _check_everybody(known, [_holds_images(neutral.get(name)) for name in known.tolist()], neutral)
+        if np.ndim(neutral[known.tolist()[0]]) < 2:
+            raise ValueError(
+                "neutral was expected to hold the images of each person, but holds a row of numbers. Pass X[rows]."
+            )
         means = [encode(neutral[name]).mean(0).ravel() for name in known.tolist()]
         return np.stack(means)[person]
     marked = np.asarray(neutral)

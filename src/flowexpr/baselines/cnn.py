@@ -13,7 +13,7 @@ from flowexpr.autocast import no_autocast
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
-from flowexpr.fitting import class_weights, fit_to_calibrate, hold_out, plan_of, unchanged_if_refused
+from flowexpr.fitting import class_weights, fit_to_calibrate, history_of, hold_out, plan_of, unchanged_if_refused
 from flowexpr.inputs import FitInput, as_rows, check_pixels, find_input_range, read_fit_input, split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device, resolve_loss
 from flowexpr.persistence import on_cpu
@@ -103,7 +103,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     n_parameters_ : int
         Number of trained numbers.
     history_ : list of dict
-        A row an epoch: class loss, accuracy, and val_* of both where a validation set was held out.
+        A row an epoch: class loss, accuracy, and where rows were held out val_* of both, and how ("validation").
     module_ : torch.nn.Module
         The trained network.
 
@@ -250,7 +250,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             even = np.zeros(len(self.classes_))
             people = None if groups is None else groups[held_out.indices]
             self.temperature_ = fit_temperature(logits, even, held_out.y[held_out.indices], people)
-        self.history_, self.n_steps_ = trainer.history, trainer.step
+        self.history_, self.n_steps_ = history_of(self, trainer), trainer.step
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return the deep features, what the first dense layer puts out.

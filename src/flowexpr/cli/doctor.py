@@ -36,10 +36,12 @@ def _run(options: argparse.Namespace) -> int:
     for name in core:
         print(f"  {name:<14} {_installed(name) or 'MISSING: pip install ' + name}")
     print("optional")
+    told = {"flowexpr"}  # of an extra that builds on another
     for extra in EXTRAS:
         for name in extras[extra]:
-            if name == "flowexpr":  # an extra that builds on another
+            if name in told:
                 continue
+            told.add(name)
             print(f"  {name:<14} {_installed(name) or f'missing: pip install {_quoted(extra)}'}")
     print("\nwould be used")
     print(f"  {'device':<14} {_describe(device)}")

@@ -44,7 +44,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="figure (.png, .svg, .pdf ...) or page (.html)"
     )
-    parser.add_argument("--against", metavar="LABEL", help="expression to compare with; default the runner-up")
+    parser.add_argument(
+        "--against",
+        metavar="LABEL",
+        help="expression to compare with; default the runner-up, also for images that it is predicted for",
+    )
     parser.add_argument("--label", metavar="LABEL", help="expression to explain; default the predicted one")
     parser.add_argument(
         "--neutral",

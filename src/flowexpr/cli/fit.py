@@ -69,9 +69,10 @@ def _save(classifier: FlowExpressionClassifier, faces: Bunch, output: Path) -> N
 
 def _result(classifier: FlowExpressionClassifier, output: Path) -> str:
     last = classifier.history_[-1]
+    seen = " as augmented" if classifier.augment else ""
     lines = [
         f"after epoch {last['epoch']} ({classifier.n_steps_} steps): {last['bits_per_dim']:.3f} bits/dim, class loss "
-        f"{last['class_loss']:.3f} nats, accuracy on the training images as augmented {last['accuracy']:.1%}",
+        f"{last['class_loss']:.3f} nats, accuracy on the training images{seen} {last['accuracy']:.1%}",
     ]
     if "val_accuracy" in last:
         lines.append(

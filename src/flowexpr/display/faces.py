@@ -87,12 +87,14 @@ class FacesDisplay:
         Raises
         ------
         ValueError
-            If lengths differ.
+            If lengths differ, or there is no image.
         ImportError
             If matplotlib is not installed.
         """
         check_consistent_length(X, y, subject)
         X, y = np.asarray(X), np.asarray(y)
+        if not len(X):
+            raise ValueError("X holds no image, so there is nothing to draw. Pass at least one.")
         rng = np.random.default_rng(random_state)
         if subject is None:
             rows = {name: X[rng.permutation(np.flatnonzero(y == name))[:n_columns]] for name in np.unique(y)}

@@ -17,7 +17,7 @@ from flowexpr.evaluation.fit import Fit, Outcome
 from flowexpr.evaluation.result import FoldScore
 from flowexpr.persistence import library_versions
 from flowexpr.storage import write_atomically
-from flowexpr.training.checkpoint import describe_function, fingerprint
+from flowexpr.training.checkpoint import describe_function, fingerprint, made_folder
 
 __all__ = ["FitStore"]
 
@@ -41,8 +41,7 @@ class FitStore:
     """
 
     def __init__(self, folder: str | Path, *data: np.ndarray | None) -> None:
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = made_folder(folder)
         self.data = fingerprint(library_versions(), *data)
 
     def read(self, fit: Fit, *, with_estimator: bool) -> Outcome | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import time
 from collections.abc import Callable
@@ -58,6 +59,19 @@ def describe_function(function: Callable[..., Any]) -> str:
         ) from error
 
 
+def made_folder(checkpoint_dir: str | Path) -> Path:
+    """Return the folder of checkpoints, made where it is missing; raise a ValueError where there can be none."""
+    folder = Path(checkpoint_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"checkpoint_dir={os.fspath(folder)!r} was expected to be a folder, or a place for one, but "
+            f"{error.strerror}. Pass another."
+        ) from error
+    return folder
+
+
 class Checkpoint:
     """The files of one training run, in a folder named by the fingerprint of the call.
 
@@ -70,8 +84,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | Path, key: str) -> None:
-        self.folder = Path(folder) / key
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = made_folder(folder) / key
+        self.folder.mkdir(exist_ok=True)
         for partial in self.folder.glob(".*.partial"):  # what a killed run was writing
             partial.unlink(missing_ok=True)
         self.state_file = self.folder / "state.safetensors"
