@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from flowexpr import PAPER, FlowExpressionClassifier
-from flowexpr.inputs import as_array, find_input_range
+from flowexpr import PAPER, FlowExpressionClassifier, inputs
+from flowexpr.inputs import as_array, as_rows, find_input_range
 from flowexpr.parameters import CHECKS, choose_n_blocks
 from flowexpr.training.loop import Trainer
 
@@ -512,3 +512,12 @@ def test_a_warm_start_of_vectors_trains_on_the_scale_of_its_weights(tiny, two_fe
     monkeypatch.setattr(Trainer, "run", lambda self: seen.append(self.data.signal))
     clf.fit(X + 5, y)
     assert seen[0].mean == clf.signal_.mean != tuple((X + 5).mean(0))
+
+
+def test_a_part_of_a_memory_map_that_is_read_whole_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "CHUNK_BYTES", 1000)
+    np.save(tmp_path / "X.npy", images())
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert np.shares_memory(as_rows(X), X)
+    with pytest.warns(UserWarning, match="X is a part of a memory map, or one in another order, and is read into mem"):
+        np.testing.assert_array_equal(as_rows(X[:, 2:14, 2:14]), images()[:, 2:14, 2:14].reshape(12, -1))

@@ -222,7 +222,11 @@ def as_array(X: Any) -> Any:
         )
     if hasattr(X, "detach"):  # a tensor, with a gradient maybe, or on a GPU
         X = X.detach().cpu()
-    if not hasattr(X, "iloc") and (isinstance(X, list | tuple) or hasattr(X, "__array__")):
+    if (
+        not isinstance(X, np.ndarray)
+        and not hasattr(X, "iloc")
+        and (isinstance(X, list | tuple) or hasattr(X, "__array__"))
+    ):
         X = _without_gaps(X)
     is_column_of_images = getattr(X, "ndim", 0) == 1 and len(X) and str(X.dtype) == "object" and _are_images(X)
     return _without_gaps(list(X)) if is_column_of_images else X
@@ -284,6 +288,11 @@ def as_rows(X: Any, image_shape: tuple[int, int, int] | None = None) -> Any:
         raise ValueError(
             f"the model was fitted on images of shape {image_shape} (H, W, C), but X has images of shape "
             f"{X.shape[1:]}. Resize the images, and make grey or colour agree."
+        )
+    if isinstance(X, np.memmap) and not X.flags.c_contiguous and X.nbytes > CHUNK_BYTES:
+        warn(
+            f"X is a part of a memory map, or one in another order, and is read into memory as a whole "
+            f"({X.nbytes / 2**30:.1f} GiB). Write it into a file of its own, to be read a batch at a time."
         )
     return X.reshape(len(X), -1) if len(X) else X.reshape(0, int(np.prod(X.shape[1:])))
 

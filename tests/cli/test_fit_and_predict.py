@@ -247,3 +247,12 @@ def test_seeds_are_checked_before_any_image_is_read(seed, capsys):
 def test_a_detector_that_finds_nothing_is_refused(model, folder, capsys):
     assert main(["predict", str(model), str(folder), "--detector", "cascade"]) == 2
     assert "--detector finds faces, but the images are taken as they are" in capsys.readouterr().err
+
+
+def test_images_may_stay_in_a_file(folder, tmp_path, same_weights):
+    fitted = []
+    for name, options in (("memory", []), ("file", ["--memmap", str(tmp_path / "faces.npy")])):
+        assert main(["fit", str(folder), "-o", str(tmp_path / name), *TINY, *options]) == 0
+        fitted.append(flowexpr.load(tmp_path / name))
+    assert np.load(tmp_path / "faces.npy").shape == (24, 16, 16, 3)
+    assert same_weights(*fitted)

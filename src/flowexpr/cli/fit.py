@@ -36,6 +36,11 @@ def add_parser(commands: Any) -> None:
     """Add the sub-command."""
     parser = command_parser(commands, "fit", "train on a folder of images and save the model", DETAILS)
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help="file to write")
+    parser.add_argument(
+        "--memmap",
+        metavar="FILE.npy",
+        help="write the images there and read them a batch at a time, for more of them than memory holds",
+    )
     add_data_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=_run)
@@ -46,7 +51,9 @@ def _run(options: argparse.Namespace) -> int:
     output = Path(options.output)
     check_writable(options.output, [options.folder])
     classifier = build_classifier(options, verbose=1)
-    faces = read_faces(options)
+    if options.memmap:
+        check_writable(options.memmap, [options.folder], "--memmap")
+    faces = read_faces(options, options.memmap)
     print(describe_faces(faces), flush=True)
     try:
         classifier.fit(faces.images, faces.target_names[faces.target], groups=faces.subject)

@@ -178,8 +178,8 @@ def with_folder(output: str | Path) -> Path:
     return path
 
 
-def read_faces(options: argparse.Namespace) -> Bunch:
-    """Load what the data options ask for, and say what was left out."""
+def read_faces(options: argparse.Namespace, memmap: str | None = None) -> Bunch:
+    """Load what the data options ask for, into memory or that file, and say what was left out."""
     faces = load_faces(
         options.folder,
         label=options.label,
@@ -190,6 +190,7 @@ def read_faces(options: argparse.Namespace) -> Bunch:
         grey=True if options.grey else None,
         crop=options.crop,
         skip_unreadable=options.skip_unreadable,
+        memmap=memmap,
         verbose=int(sys.stderr.isatty()),
     )
     for path, reason in faces.skipped:
