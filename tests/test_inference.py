@@ -217,3 +217,22 @@ def test_wrong_latents_and_strengths_are_told(fitted_vectors, two_features):
         fitted_vectors.decode(two_features[0])
     with pytest.raises(ValueError, match="strength was expected to be a finite number, but is '1'"):
         fitted_vectors.morph(two_features[0][:1], 0, strength="1")
+
+
+@pytest.mark.parametrize("written", [lambda X: (X / 255).astype(np.float16), lambda X: np.round(X / 255, 3)])
+@pytest.mark.parametrize("n_bits", [5, 8])
+def test_coarse_fractions_are_the_levels_that_were_meant(written, n_bits, tiny, draw_images):
+    X, y = draw_images()
+    clf = tiny(n_bits=n_bits, max_steps=2).fit(written(X), y)
+    decoded = clf.decode(clf.encode(written(X)))
+    np.testing.assert_array_equal(np.rint(decoded.astype(float) * 255), X // 2 ** (8 - n_bits) * 2 ** (8 - n_bits))
+    np.testing.assert_array_equal(clf.decode(clf.encode(decoded)), decoded)
+
+
+def test_wrong_samples_and_strengths_are_told(fitted_vectors, fitted_images, colour_images):
+    for wrong in ({"n_samples": True}, {"temperature": "x"}, {"temperature": None}, {"temperature": True}, {"y": []}):
+        with pytest.raises(ValueError, match="an integer n_samples of at least 1 and a temperature of at least 0"):
+            fitted_vectors.sample(**wrong)
+    X, y = colour_images
+    with pytest.raises(ValueError, match=r"strength=1e\+300 leads to latents that cannot be computed with"):
+        fitted_images.morph(X[:1], y[1], strength=1e300)

@@ -46,3 +46,15 @@ def test_steps_are_finite_numbers(steps, fitted_images, colour_images):
     X, _ = colour_images
     with pytest.raises(ValueError, match="steps was expected to be a sequence of finite numbers"):
         interpolate(fitted_images, X[:2], X[:2], steps)
+
+
+def test_what_are_no_latents_of_the_model_is_told(fitted_images, colour_images):
+    X, _ = colour_images
+    z = fitted_images.encode(X[:2])
+    with pytest.raises(ValueError, match="latents were expected to hold z1, z2, but z2 is missing"):
+        interpolate(fitted_images, X[:2], {"z1": z.z1})
+    with pytest.raises(ValueError, match="z1 was expected to have shape"):
+        interpolate(fitted_images, z | {"z1": z.z1[:, :1]}, X[:2])
+    np.testing.assert_array_equal(interpolate(fitted_images, z | {"more": 1}, z, [0.0])[0], fitted_images.decode(z))
+    with pytest.raises(ValueError, match="steps was expected to be a sequence of finite numbers, but is 'ab'"):
+        interpolate(fitted_images, z, z, "ab")

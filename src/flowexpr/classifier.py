@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Mapping
-from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -32,7 +31,7 @@ from flowexpr.inputs import (
     mark_unlabelled,
     read_fit_input,
 )
-from flowexpr.parameters import check_parameters, is_real, resolve_device
+from flowexpr.parameters import check_parameters, is_int, is_real, resolve_device
 from flowexpr.person import neutral_latents
 from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
 from flowexpr.signals import VectorSignal
@@ -53,7 +52,8 @@ class FlowExpressionClassifier(
     Parameters
     ----------
     backbone : {"glow", "realnvp"}, default=None
-        The flow f; None takes Glow for images and RealNVP for vectors.
+        The flow f; None takes Glow for images and RealNVP for vectors. RealNVP takes the pixels of images for features
+        of a vector: nothing is quantised, mirrored or augmented, and samples may lie outside black and white.
     head : {"conditional", "gmm"}, default="conditional"
         The flow h on z1: the paper's conditional flow, or one Gaussian a class (FlowGMM [2]_).
     image_shape : tuple, default=None
@@ -126,7 +126,7 @@ class FlowExpressionClassifier(
     checkpoint_dir : path-like, default=None
         Folder in which a killed `fit` is kept, to go on when the same call is made again.
     warm_start : bool, default=False
-        Go on from the fitted weights instead of starting anew; `history_` and `n_steps_` then count from there.
+        Go on from the fitted weights instead of starting anew; `history_` and `n_steps_` begin again.
     verbose : int, default=0
         1 shows a progress bar, 2 a line an epoch too.
     random_state : int, RandomState instance or None, default=None
@@ -395,8 +395,9 @@ class FlowExpressionClassifier(
     def class_log_likelihood(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return log p(x | y = i) of the samples as given (equation 2), nats.
 
-        For images this is the log probability of the quantised image; for vectors the log-density in the original
-        units.
+        For images this is the log probability of the quantised image, the density in the middle of its cell times the
+        volume of the cell (of 5 bits a hundredth of a bit/dim from the mean over the cell, of 1 bit a fifth); for
+        vectors the log-density in the original units.
 
         Parameters
         ----------
@@ -556,11 +557,11 @@ class FlowExpressionClassifier(
         """
         check_is_fitted(self)
         if n_samples is None:
-            n_samples = max(1, np.size(y)) if np.ndim(y) else 1
-        if not isinstance(n_samples, Integral) or n_samples < 1 or not 0 <= temperature < math.inf:
+            n_samples = np.size(y) if np.ndim(y) else 1
+        if not is_int(n_samples) or n_samples < 1 or not is_real(temperature) or temperature < 0:
             raise ValueError(
                 "an integer n_samples of at least 1 and a temperature of at least 0 were expected, but came "
-                f"n_samples={n_samples}, temperature={temperature}."
+                f"n_samples={n_samples!r}, temperature={temperature!r}."
             )
         random = check_random_state(self.random_state if random_state is None else random_state)
         if y is None:
@@ -606,9 +607,16 @@ class FlowExpressionClassifier(
         for level, mean in zip(found, self.class_latents_, strict=True):
             others = (mean.sum(0) - mean) / (len(mean) - 1)
             start = others[target] if origin is None else mean[origin]
-            moved.append(level + np.float32(strength) * (mean[target] - start))
+            with np.errstate(over="ignore", invalid="ignore"):
+                moved.append(level + float(strength) * (mean[target] - start))
         predictor = self._predictor(exact=moved[0].dtype == np.float64)
-        return self._shaped(predictor.decode(moved))
+        is_finite = all(np.isfinite(level).all() for level in moved)
+        rows = predictor.decode(moved) if is_finite else np.array([np.nan])
+        if not np.isfinite(rows).all():
+            raise ValueError(
+                f"strength={strength!r} leads to latents that cannot be computed with. Pass a smaller one."
+            )
+        return self._shaped(rows)
 
     def oversample(
         self,
@@ -652,7 +660,7 @@ class FlowExpressionClassifier(
             be.
         """
         rows = self._in_training_range(self._rows(X))
-        if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
+        if not is_real(temperature) or temperature < 0:
             raise ValueError(f"a temperature of at least 0 was expected, but came temperature={temperature!r}.")
         given = column_or_1d(y, warn=True)
         check_lengths(rows.shape, given)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flowexpr.inputs import check_latents
+
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
 
@@ -37,7 +39,7 @@ def interpolate(
     Raises
     ------
     ValueError
-        If start and end are not equally many, or steps are not finite numbers.
+        If start and end are not equally many, or no samples or latents of this model, or steps are not finite numbers.
 
     Examples
     --------
@@ -49,10 +51,15 @@ def interpolate(
     >>> interpolate(clf, faces.images[:2], faces.images[-2:], [0, 0.5, 1]).shape
     (3, 2, 16, 16, 3)
     """
-    places = np.asarray(steps, dtype=np.float64)
+    try:
+        places = np.asarray(steps, dtype=np.float64)
+    except (TypeError, ValueError):
+        places = np.array([])
     if places.ndim != 1 or not len(places) or not np.isfinite(places).all():
         raise ValueError(f"steps was expected to be a sequence of finite numbers, but is {steps!r}.")
     first, last = (_latents(estimator, samples) for samples in (start, end))
+    for latents in (first, last):
+        check_latents(latents, [mean.shape[1:] for mean in estimator.class_latents_])
     if len(first["z1"]) != len(last["z1"]):
         raise ValueError(
             f"start holds {len(first['z1'])} samples and end {len(last['z1'])}. Pass as many of both, in pairs."
@@ -66,7 +73,11 @@ def _latents(estimator: "FlowExpressionClassifier", samples: Any) -> dict[str, N
         samples = samples if "z1" in samples else estimator.encode(estimator.decode(samples))
     else:
         samples = estimator.encode(samples)
-    return {name: np.asarray(level) for name, level in samples.items() if name not in ("z1_prime", "y")}
+    names = [f"z{i + 1}" for i in range(len(estimator.class_latents_))]
+    missing = [name for name in names if name not in samples]
+    if missing:
+        raise ValueError(f"latents were expected to hold {', '.join(names)}, but {missing[0]} is missing.")
+    return {name: np.asarray(samples[name]) for name in names}
 
 
 def _between(first: dict[str, NDArray[Any]], last: dict[str, NDArray[Any]], place: float) -> dict[str, NDArray[Any]]:

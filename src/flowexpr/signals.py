@@ -16,6 +16,10 @@ from torch import Tensor
 
 __all__ = ["ImageSignal", "Signal", "VectorSignal", "signal_from_state"]
 
+ROUNDED = 0.15
+"""Grey levels that a pixel may lie below its own by rounding: 3 / 255 * 255 is less than 3, float16 loses .06 of one,
+and fractions written with three decimals .13."""
+
 NOISE_SHARE = 0.6
 """Noise on standardised training vectors as a share of Silverman's bandwidth: enough that few rows in many
 dimensions are not learned by heart, and repeated values have a bounded density."""
@@ -73,8 +77,7 @@ class ImageSignal:
 
     def quantise(self, pixels: Tensor, place: Tensor | float) -> Tensor:
         """Return the flow's variable for pixels 0 to 255; `place` in [0, 1) is where in its interval each lies."""
-        # One thousandth of a grey level absorbs the rounding of floats such as 3 / 255 * 255 < 3.
-        levels = ((pixels + 1e-3) * 2.0 ** (self.n_bits - 8)).floor().clamp(0, 2**self.n_bits - 1)
+        levels = ((pixels + ROUNDED) * 2.0 ** (self.n_bits - 8)).floor().clamp(0, 2**self.n_bits - 1)
         return (levels + place) * 2.0**-self.n_bits - 0.5
 
     def training_variable(self, pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -432,3 +432,15 @@ def test_a_tie_of_two_classes_is_closer_than_one_of_many():
 def test_explanations_are_printed_in_a_line(explained):
     assert repr(explained[0]) == f"<Explanation: {explained[0].text}>"
     assert max(map(len, repr(explained[0].counterfactual).splitlines())) < 100
+
+
+def test_images_of_an_explanation_are_on_one_scale(tiny, colour_images):
+    X, y = colour_images
+    clf = tiny().fit(X / 255, y)
+    (one,) = clf.explain(X[:1], reference=(X, y), neutral=X[1])
+    (same,) = clf.explain(X[:1] / 255, reference=(X / 255, y), neutral=X[1] / 255)
+    near = [neighbour.image for found in one.neighbours.values() for neighbour in found]
+    for image in (one.image, one.baseline, one.counterfactual.image, *near):
+        assert image.dtype == np.float64
+        assert image.max() <= 1
+    np.testing.assert_allclose(one.pixel_map, same.pixel_map, atol=1e-6)

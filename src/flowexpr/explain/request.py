@@ -43,7 +43,7 @@ def explain(
     n_neighbours: int = 3,
 ) -> list[Explanation]:
     """Explain decisions; `FlowExpressionClassifier.explain` documents the parameters."""
-    rows = estimator._rows(X)
+    rows = estimator._in_training_range(estimator._rows(X))  # so that all images of an explanation are on one scale
     n = len(rows)
     refuse_one_class(label, against)
     explainer = Explainer(
@@ -117,7 +117,7 @@ def _encoded(
     ids: ArrayLike | None = None,
 ) -> ReferenceFaces:
     try:
-        rows, y = estimator._rows(X), np.asarray(y)
+        rows, y = estimator._in_training_range(estimator._rows(X)), np.asarray(y)
     except ValueError as error:
         raise ValueError(f"reference: {error}") from error
     if ids is not None and np.shape(ids) != (len(rows),):
@@ -205,7 +205,7 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
     try:
         if is_one and given.ndim > 1:
             given = given.reshape(estimator.sample_shape_)
-        rows = estimator._rows(given[None] if is_one else neutral)
+        rows = estimator._in_training_range(estimator._rows(given[None] if is_one else neutral))
     except ValueError as error:
         raise ValueError(f"neutral: {error}") from error
     if len(rows) not in (1, n):
