@@ -241,7 +241,7 @@ def test_a_file_given_again_is_taken_once(photographs, portrait_video, tmp_path,
     rows = prepare_faces([video, image, *again], tmp_path / "set", **(settings | {"segments": None}), rate=1)
     assert [row.source for row in rows] == [str(portrait_video)] * 4 + ["good.png"]
     assert (rows[-1].label, rows[-1].subject) == ("joy", "A")
-    assert len(prepare_faces([video, video], tmp_path / "set", **settings)) == 2
+    assert len(prepare_faces([video, video], tmp_path / "other", **settings)) == 2
 
 
 def test_a_file_given_again_as_another_is_refused(photographs, tmp_path):
@@ -488,3 +488,19 @@ class TestTables:
         (tmp_path / "f.csv").write_text("source,frame,drop,new_box,new_label\na.png,,maybe,,\n")
         with pytest.raises(ValueError, match="line 2"):
             read_fixes(tmp_path / "f.csv")
+
+
+def test_a_run_that_replaces_other_inputs_or_fixes_says_so(photographs, tmp_path):
+    sources = [Source(str(photographs / name), "joy", "A") for name in ("good.png", "good.jpg")]
+    prepare_faces(sources, tmp_path / "set")
+    prepare_faces(sources, tmp_path / "set", fixes={(sources[0].path, None): Fix(drop=True)})
+    with pytest.warns(UserWarning, match=r"1 rows of .*set were changed by hand, which this run undoes"):
+        prepare_faces(sources, tmp_path / "set")
+    with pytest.warns(UserWarning, match=r"held crops of 1 sources that are no inputs of this run, such as .*good.png"):
+        rows = prepare_faces(sources[1:], tmp_path / "set")
+    assert len(rows) == 1
+
+
+def test_one_path_is_one_source(photographs, tmp_path):
+    (row,) = prepare_faces(str(photographs / "good.png"), tmp_path / "set")
+    assert row.status == "ok"

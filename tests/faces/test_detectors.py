@@ -127,3 +127,7 @@ def test_a_turned_copy_has_to_be_clearly_surer_than_the_picture(monkeypatch):
     assert find_faces(np.zeros((64, 64), np.uint8)) == [upright]
     monkeypatch.setattr(detectors, "CLEARLY", 0.04)
     assert find_faces(np.zeros((64, 64), np.uint8)) == [turned]
+
+
+def test_faces_are_found_in_what_is_read(astronaut):
+    assert [face.box for face in find_faces(Image.fromarray(astronaut))] == [face.box for face in find_faces(astronaut)]

@@ -88,3 +88,9 @@ class TestFace:
         Image.new("L", (100, 100), 90).save(tmp_path / "blank.png")
         with pytest.raises(UnreadableImageError, match="no face found"):
             FacePreparation(crop="face").read(tmp_path / "blank.png")
+
+
+@pytest.mark.parametrize("size", [64, (64,), (64, 0), "64"])
+def test_sizes_are_pairs(size):
+    with pytest.raises(ValueError, match=r"was expected to be \(height, width\) in pixels"):
+        FacePreparation(image_size=size)

@@ -113,3 +113,16 @@ def test_end_of_a_damaged_video_is_told_after_the_good_frames(tmp_path, portrait
 def test_odd_sizes_and_one_frame(tmp_path):
     path = write_video(tmp_path / "one.mp4", [np.full((50, 38, 3), 80, np.uint8)])
     assert [frame.grey().shape for frame in read_frames(path)] == [(50, 38)]
+
+
+@pytest.mark.parametrize("n_whole", [1, 2, 5])
+def test_every_frame_before_a_break_is_there(n_whole, portrait_video):
+    def broken():
+        for frame, _ in zip(read_frames(portrait_video), range(n_whole), strict=False):
+            yield frame
+        raise UnreadableImageError("it breaks off")
+
+    seen = track_face(broken(), lambda grey: (np.array([[10.0, 10.0, 60.0, 60.0]]), None))
+    assert [next(seen).frame.index for _ in range(n_whole)] == list(range(n_whole))
+    with pytest.raises(UnreadableImageError, match="it breaks off"):
+        next(seen)

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -193,8 +194,8 @@ def read_faces(options: argparse.Namespace, memmap: str | None = None) -> Bunch:
         memmap=memmap,
         verbose=int(sys.stderr.isatty()),
     )
-    for path, reason in faces.skipped:
-        print(f"left out: {path} ({reason})", file=sys.stderr)
+    for (path, reason), count in Counter(faces.skipped).items():  # of a video every frame has an entry
+        print(f"left out: {path} ({reason})" + (f", {count} frames" if count > 1 else ""), file=sys.stderr)
     return faces
 
 

@@ -95,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
     detector = "none" if options.crop == "none" else options.detector or "cascade"
     pictures = read_pictures(paths, prepare, detector=detector, person=options.person)
     timelines: list[tuple[str, Timeline]] = []  # a video that is given twice has two
-    n_rows = n_read = 0
+    n_rows = n_read = n_rejected = 0
     with _opened(options.output) as file:
         writer = csv.writer(file)
         writer.writerow(columns.header)
@@ -108,6 +108,7 @@ def _run(options: argparse.Namespace) -> int:
                 writer.writerow(columns.row(prediction, smooth))
                 n_rows += 1
                 n_read += prediction.probabilities is not None
+                n_rejected += prediction.probabilities is not None and bool(prediction.rejected)
                 picture = prediction.picture
                 if options.plot and picture.time is not None:
                     if picture.frame == 0:
@@ -117,6 +118,9 @@ def _run(options: argparse.Namespace) -> int:
         _plot(timelines, labels, options.plot)
     if n_read < n_rows:
         print(f"{n_rows - n_read} of {n_rows} rows have no prediction; see the column rejected.", file=sys.stderr)
+    if n_rejected:
+        shown = ", which the plot shows all the same" if options.plot else ""
+        print(f"{n_rejected} of {n_rows} predictions are rejected; see the column rejected{shown}.", file=sys.stderr)
     return 0 if n_read else 1
 
 

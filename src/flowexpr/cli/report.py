@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     check_writable(options.output, [options.result, options.model, options.folder])
     result = EvaluationResult.from_json(Path(options.result))
     model = None if options.model is None else load(options.model)
+    _tell_of_another_model(options.model, model, result)
     faces = None
     if options.folder is not None:
         faces = read_faces(options)
@@ -112,3 +114,15 @@ def _check_same(result: EvaluationResult, faces: Bunch, folder: str) -> None:
                 f"evaluated, but holds {len(labels)} or other expressions. Pass the folder, and the options by which "
                 "it was read (--classes, --label, --crop, ...), of that evaluation."
             )
+
+
+def _tell_of_another_model(path: str, model: Any, result: EvaluationResult) -> None:
+    """Say so where a model takes other samples than those that were evaluated, and so is not of that evaluation."""
+    evaluated = result.settings.get("sample_shape")
+    if model is None or evaluated is None or list(model.sample_shape_) == list(evaluated):
+        return
+    takes, were = (" x ".join(map(str, shape)) for shape in (model.sample_shape_, evaluated))
+    print(
+        f"{path} takes samples of {takes}, those evaluated were of {were}: the page's scores are of another model.",
+        file=sys.stderr,
+    )

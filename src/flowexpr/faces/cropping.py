@@ -15,7 +15,7 @@ from flowexpr.ahead import ahead
 from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces.detectors import Detector, detect_with, make_detector
 from flowexpr.faces.face import Face, crop_face
-from flowexpr.faces.manifest import Row
+from flowexpr.faces.manifest import DROPPED, Row
 from flowexpr.faces.preparation import fit_evenly
 from flowexpr.faces.quality import is_near_duplicate, quality_of, thumbnail
 from flowexpr.faces.reading import read_image
@@ -124,7 +124,7 @@ class Cropper:
     def lost(self, row: Row, reason: str) -> Row:
         """Return the row of what has no crop, fixes applied: a person may have dropped it."""
         fix = self._fix_of(row)
-        return replace(row, label=fix.label or row.label, status="dropped by hand" if fix.drop else reason)
+        return replace(row, label=fix.label or row.label, status=DROPPED if fix.drop else reason)
 
     def _fix_of(self, row: Row) -> Fix:
         return self.fixes.get((row.source, int(row.frame) if row.frame else None), Fix())

@@ -7,6 +7,7 @@ written when all units have their rows, and taken away before anything changes. 
 the unit it was in, and whoever reads the folder finds a whole data set or none.
 """
 
+import csv
 import errno
 import hashlib
 import json
@@ -26,7 +27,7 @@ from flowexpr.exceptions import warn
 from flowexpr.faces.cropping import Crop, Cropper, Source
 from flowexpr.faces.detectors import Detector, make_detector
 from flowexpr.faces.face import Face
-from flowexpr.faces.manifest import MANIFEST, Row, read_rows, to_csv, write_rows
+from flowexpr.faces.manifest import COLUMNS, DROPPED, MANIFEST, OK, Row, read_rows, to_csv, write_rows
 from flowexpr.faces.preparation import MARGIN
 from flowexpr.faces.tables import Fix, Key, Segment, name_of
 from flowexpr.faces.tracking import CHOICES
@@ -129,6 +130,8 @@ def prepare_faces(
     sides = np.atleast_1d(image_size).tolist()
     _check(sides, margin, person, rate, workers)
     size = sides[0], sides[-1]
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
     files = _each_once([source if isinstance(source, Source) else Source(source) for source in sources])
     make_detector(detector)  # told before any work if there is no such one
     root = Path(output)
@@ -147,6 +150,7 @@ def prepare_faces(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with locked(root):
+            _tell_of_replaced(root, files, cropper.fixes)
             _begin(root, settings)
             todo = [unit for unit in units if not unit.rows_file(root).is_file()]
             if todo:
@@ -326,6 +330,28 @@ def _check_fixes(fixes: dict[Key, Fix], files: list[Source], segments: Sequence[
             f"fixes were expected to be of the inputs, but {len(unknown)} sources are none: {', '.join(unknown[:5])}. "
             "Pass the same inputs as when the review was written."
         )
+
+
+def _tell_of_replaced(root: Path, files: list[Source], fixes: dict[Key, Fix]) -> None:
+    """Warn where a folder holds crops of other inputs, or what a person changed, which this run takes away."""
+    if not (root / MANIFEST).is_file() or not (root / DESCRIPTION).is_file():
+        return
+    with open(root / MANIFEST, newline="", encoding="utf-8", errors="replace") as file:
+        rows = [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
+    paths = [name_of(source.path) for source in files]
+    kept = {*paths, *map(os.path.realpath, paths), *(os.path.basename(path) for path in paths)}
+    cropped = {row["source"] for row in rows if row["status"] == OK}
+    # A relative path may be of another folder than this one: then its name has to do.
+    places = {s: {s, os.path.realpath(s), *([] if os.path.isabs(s) else [os.path.basename(s)])} for s in cropped}
+    gone = sorted(source for source, names in places.items() if not kept & names)
+    if gone:
+        warn(
+            f"{root} held crops of {len(gone)} sources that are no inputs of this run, such as {gone[0]}: they are "
+            "taken away. Pass all inputs at once, or another folder for each."
+        )
+    by_hand = sum("fixed" in row["flags"].split("; ") or row["status"] == DROPPED for row in rows)
+    if by_hand and not fixes:
+        warn(f"{by_hand} rows of {root} were changed by hand, which this run undoes. Pass the fixes again to keep it.")
 
 
 def _tell_of_idle(fixes: dict[Key, Fix], rows: list[Row]) -> None:

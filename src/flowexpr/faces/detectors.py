@@ -134,12 +134,12 @@ def _face(box: NDArray[np.float64], landmarks: Any, score: float) -> Face:
     return Face((left, top, right, bottom), (first, second), float(score))
 
 
-def find_faces(image: NDArray[np.uint8], *, tilted: bool = True) -> list[Face]:
+def find_faces(image: NDArray[np.uint8] | Image.Image, *, tilted: bool = True) -> list[Face]:
     """Find faces with scikit-image's cascade, and align each with the average face.
 
     Parameters
     ----------
-    image : ndarray of shape (H, W) or (H, W, 3), uint8
+    image : ndarray of shape (H, W) or (H, W, 3), uint8, or PIL.Image.Image
         The picture.
     tilted : bool, default=True
         Look at turned copies too where nothing sure is found in the picture as it comes.
@@ -149,7 +149,7 @@ def find_faces(image: NDArray[np.uint8], *, tilted: bool = True) -> list[Face]:
     faces : list of Face
         With eyes, but where little is like the average face; the score is the correlation with it. The surest is first.
     """
-    grey = _grey(image)
+    grey = _grey(np.asarray(image))
     upright = faces = _upright(grey)
     for pair in (TILTS[:2], TILTS[2:]) if tilted else ():
         if any(face.score >= SURE for face in faces):

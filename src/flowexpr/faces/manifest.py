@@ -11,13 +11,13 @@ from typing import TextIO
 from flowexpr.faces.face import Face
 from flowexpr.faces.quality import Quality
 
-__all__ = ["COLUMNS", "MANIFEST", "OK", "Row", "read_rows", "to_csv", "write_rows"]
+__all__ = ["COLUMNS", "DROPPED", "MANIFEST", "OK", "Row", "read_rows", "to_csv", "write_rows"]
 
 MANIFEST = "manifest.csv"
 SHARED = frozenset({"label", "subject", "clip", "status", "source", "flags"})
 """Columns of which many rows hold the same text, which is then held once."""
-OK = "ok"
-"""Status of a row that has a crop."""
+OK, DROPPED = "ok", "dropped by hand"
+"""Status of a row that has a crop, and of one that a person left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,11 @@ class FacePreparation:
 
     def __post_init__(self) -> None:
         size, crop = self.image_size, self.crop
-        if size is not None and (len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size)):
+        if size is not None and (
+            not isinstance(size, tuple | list)
+            or len(size) != 2
+            or any(not isinstance(side, int) or side < 1 for side in size)
+        ):
             raise ValueError(f"image_size={size!r} was expected to be (height, width) in pixels, or None.")
         if crop is None or crop == "face":
             return

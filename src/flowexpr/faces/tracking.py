@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces.average_face import average_face
 from flowexpr.faces.detectors import Detector, detect_with
 from flowexpr.faces.face import Face
@@ -160,8 +161,15 @@ def _smoothed(tracked: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
 
 
 def _then(tracked: Iterable[TrackedFrame], n: int) -> Iterator[TrackedFrame | None]:
-    yield from tracked
+    """Add n times None, so that the last frames come out of the window; also of a video that breaks off."""
+    broken = None
+    try:
+        yield from tracked
+    except UnreadableImageError as error:
+        broken = error
     yield from [None] * n
+    if broken is not None:
+        raise broken
 
 
 def _average(window: list[TrackedFrame | None]) -> Face | None:
