@@ -78,9 +78,9 @@ class Material:
 
     @property
     def protocols(self) -> list[str]:
-        """The protocols that were run, from the one that leaks most to the one that leaks least."""
+        """The protocols that were run, from the one that leaks least to the one that leaks most."""
         run = {protocol for _, protocol in self.result.predictions}
-        return [name for name in PROTOCOLS if name in run]
+        return [name for name in reversed(PROTOCOLS) if name in run]
 
     @property
     def new_people(self) -> bool | None:

@@ -38,7 +38,7 @@ def scores_section(material: Material) -> Section:
 
 def confusion_section(material: Material) -> Section:
     """Which expression was taken for which, averaged over folds (the paper's Table II)."""
-    keys = [(name, protocol) for protocol in reversed(material.protocols) for name in _run(material, protocol)]
+    keys = [(name, protocol) for protocol in material.protocols for name in _run(material, protocol)]
     first = (material.estimator, material.protocol)
     return Section(
         "confusion",
