@@ -18,6 +18,7 @@ from flowexpr.display import (
     LatentSpaceDisplay,
     MorphDisplay,
     ReliabilityDisplay,
+    TimelineDisplay,
     TrainingDisplay,
 )
 from flowexpr.display.faces import as_rgb
@@ -399,3 +400,15 @@ def test_what_keeps_no_history_is_told():
 def test_no_images_are_not_drawn():
     with pytest.raises(ValueError, match="X holds no image"):
         FacesDisplay.from_images(np.zeros((0, 8, 8)), [])
+
+
+def test_frames_between_gaps_and_more_classes_than_colours_are_seen(ax):
+    probabilities = np.full((5, 9), 1 / 9)
+    probabilities[[1, 3]] = np.nan
+    display = TimelineDisplay(np.arange(5) / 10, probabilities, list("abcdefghi")).plot(ax)
+    lines, areas = display.ax_.collections[1::2], display.ax_.collections[::2]
+    assert [len(line.get_segments()) for line in lines] == [3] * 9
+    looks = {(tuple(area.get_facecolor()[0]), area.get_hatch()) for area in areas}
+    assert len(looks) == 9
+    with pytest.raises(ValueError, match=r"expected to have shape \(5, 8\), .* but have \(5, 9\)"):
+        TimelineDisplay(np.arange(5), probabilities, list("abcdefgh"))

@@ -216,7 +216,7 @@ class ReliabilityDisplay:
             panel.set_xlim(lowest, 1.01)
         diagram.set_ylim(-0.02, 1.02)
         diagram.set_ylabel("accuracy")
-        diagram.legend(frameon=False, loc="upper left")
+        diagram.legend(loc="best", framealpha=0.85, edgecolor="none")
         diagram.tick_params(labelbottom=False)
         histogram.set(xlabel="confidence (largest probability)", ylabel="samples")
         return self

@@ -59,7 +59,7 @@ class TimelineDisplay:
     time : array-like of shape (n,)
         Seconds.
     probabilities : array-like of shape (n, n_classes)
-        NaN where there was no face.
+        NaN where there was no face. A frame between two without is a line.
     labels : sequence of str
         Names of the classes.
     title : str, default=""
@@ -77,6 +77,11 @@ class TimelineDisplay:
         self.time = np.asarray(time, dtype=float)
         self.probabilities = np.asarray(probabilities, dtype=float)
         self.labels = [str(label) for label in np.asarray(labels)]
+        if self.probabilities.shape != (len(self.time), len(self.labels)):
+            raise ValueError(
+                f"probabilities were expected to have shape ({len(self.time)}, {len(self.labels)}), a row for every "
+                f"second and a column for every label, but have {self.probabilities.shape}."
+            )
         self.title = title
 
     def plot(self, ax: Any = None) -> TimelineDisplay:
@@ -95,10 +100,13 @@ class TimelineDisplay:
         self.ax_ = panels("TimelineDisplay", ax, (1, 1), (9.0, 3.0)).ravel()[0]
         self.figure_ = self.ax_.figure.figure  # of a subfigure, the whole
         gaps = np.isnan(self.probabilities).any(1)
+        alone = ~gaps & np.append(gaps[1:], True) & np.append(True, gaps[:-1])  # of which no area is seen
         lower = np.zeros(len(self.time))
-        for label, colour, share in zip(self.labels, _colours(len(self.labels)), self.probabilities.T, strict=True):
-            upper = lower + share
-            self.ax_.fill_between(self.time, lower, upper, where=~gaps, color=colour, linewidth=0, label=plain(label))
+        for i, (label, share) in enumerate(zip(self.labels, self.probabilities.T, strict=True)):
+            upper, colour = lower + share, COLOURS[i % len(COLOURS)]
+            look = {"facecolor": colour, "hatch": "//" if i >= len(COLOURS) else None, "edgecolor": "white"}
+            self.ax_.fill_between(self.time, lower, upper, where=~gaps, linewidth=0, label=plain(label), **look)
+            self.ax_.vlines(self.time[alone], lower[alone], upper[alone], color=colour, linewidth=2)
             lower = upper
         self.ax_.set_ylim(0, 1)
         if len(self.time) > 1:
@@ -110,7 +118,3 @@ class TimelineDisplay:
         self.ax_.legend(handles[::-1], names[::-1], loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         clean(self.ax_)
         return self
-
-
-def _colours(n: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(n)]
