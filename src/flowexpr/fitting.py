@@ -239,7 +239,7 @@ def _note_held_out(
         warn(
             "warm_start=True goes on from a fit that held other rows out, and may have been trained on those on which "
             f"calibrate={estimator.calibrate!r} fits the temperature now: the probabilities will be too sure of new "
-            "people. Calibrate the first fit too, on the same rows, with an integer random_state.",
+            "people. Calibrate the first fit too, on the same rows, with an integer random_state."
         )
 
 
@@ -265,7 +265,7 @@ def _set_signal(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> No
             warn(
                 f"X has {rows.shape[1]} features, and every step of the flow mixes them all by a full matrix: training "
                 "will be slow, and learn little from few rows. Reduce them first (sklearn.decomposition.PCA), or pass "
-                "images as images.",
+                "images as images."
             )
         estimator.signal_ = VectorSignal.of(rows)
 
@@ -408,7 +408,7 @@ def hold_out(
                 warn(
                     f"calibrate={estimator.calibrate!r} came without groups, so random rows are held out, whose people "
                     "training may know: the probabilities will be too sure of new people. Pass the subject of every "
-                    "row as groups.",
+                    "row as groups."
                 )
             held_out = labelled[_random_pick(y[labelled], fraction, estimator.seed_, fewer=fewer)]
     training = np.setdiff1d(everything, held_out)

@@ -222,11 +222,8 @@ def as_array(X: Any) -> Any:
         )
     if hasattr(X, "detach"):  # a tensor, with a gradient maybe, or on a GPU
         X = X.detach().cpu()
-    if (
-        not isinstance(X, np.ndarray)
-        and not hasattr(X, "iloc")
-        and (isinstance(X, list | tuple) or hasattr(X, "__array__"))
-    ):
+    is_array_like = isinstance(X, list | tuple) or hasattr(X, "__array__")
+    if is_array_like and not isinstance(X, np.ndarray) and not hasattr(X, "iloc"):
         X = _without_gaps(X)
     is_column_of_images = getattr(X, "ndim", 0) == 1 and len(X) and str(X.dtype) == "object" and _are_images(X)
     return _without_gaps(list(X)) if is_column_of_images else X
@@ -323,7 +320,7 @@ def find_input_range(rows: NDArray[Any], n_bits: int) -> tuple[float, float]:
         warn(
             f"images that run from {low:g} to {high:g} are taken as grey levels 0..255, of which n_bits={n_bits} "
             f"keeps about {n_levels} in that range. Scale them by fixed numbers to floats within 0..1, or to 0..255, "
-            "the same for every image.",
+            "the same for every image."
         )
     return (0.0, 255.0)
 
@@ -389,7 +386,8 @@ def mark_unlabelled(y: NDArray[Any], unlabeled: Any) -> NDArray[np.bool_]:
     if unlabeled is None:
         return np.zeros(len(y), dtype=bool)
     is_bool = isinstance(unlabeled, bool | np.bool_)  # which equals 0 or 1, but does not mean a class
-    return np.array([isinstance(one, bool) == is_bool and bool(one == unlabeled) for one in y.tolist()], dtype=bool)
+    equal = [isinstance(one, bool | np.bool_) == is_bool and bool(one == unlabeled) for one in y.tolist()]
+    return np.array(equal, dtype=bool)
 
 
 def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import accuracy_score, log_loss, recall_score
-from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
@@ -94,7 +94,9 @@ def _with_groups(estimator: BaseEstimator, groups: np.ndarray) -> dict[str, np.n
         return {"groups": groups}
     if get_config()["enable_metadata_routing"]:
         return {"groups": groups} if get_routing_for_object(estimator).consumes("fit", ["groups"]) else {}
-    if isinstance(estimator, BaseSearchCV):  # its splitter; without routing its estimator gets none
+    if isinstance(
+        estimator, GridSearchCV | RandomizedSearchCV
+    ):  # its splitter; without routing its estimator gets none
         return {"groups": groups}
     if not isinstance(estimator, Pipeline):
         return {}

@@ -79,7 +79,7 @@ def _warn_of_nobody_left(explanations: list[Explanation]) -> None:
     if empty:
         warn(
             f"exclude leaves no reference sample of {empty[0]} to be shown, or there is none: {len(empty)} lists of "
-            "neighbours are empty. exclude names whom to leave out, such as the person explained.",
+            "neighbours are empty. exclude names whom to leave out, such as the person explained."
         )
 
 

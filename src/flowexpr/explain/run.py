@@ -127,7 +127,7 @@ class Explainer:
         if not hasattr(self.estimator, "face_frame_"):
             warn(
                 "maps are not summed by region: the model does not know where its training faces have eyes and mouth, "
-                "since an earlier flowexpr wrote its file. Pass landmarks, or fit it again.",
+                "since an earlier flowexpr wrote its file. Pass landmarks, or fit it again."
             )
             return None
         origin, down = map(np.array, self.estimator.face_frame_)
@@ -337,7 +337,7 @@ def _warn_of_rough_maps(missed: NDArray[np.float64]) -> None:
         f"{len(rough)} of {len(missed)} maps are rough (of X[{named}]): on the way from where they start the evidence "
         f"changes too irregularly for the {N_POINTS} points at which its gradient is taken, or by less than numbers of "
         f"that size are rounded. The worst misses {told}. Do not rely on a map whose `convergence_delta` is large "
-        "beside what it shows, nor on one of a sample that is like no training sample.",
+        "beside what it shows, nor on one of a sample that is like no training sample."
     )
 
 

@@ -279,9 +279,7 @@ def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
         else:
             strangers.append(name)
     if strangers:
-        warn(
-            f"boxes name {len(strangers)} files that are no inputs: {', '.join(strangers[:5])}.",
-        )
+        warn(f"boxes name {len(strangers)} files that are no inputs: {', '.join(strangers[:5])}.")
     return {(of[name], frame): face for (name, frame), face in boxes.items() if name in of}
 
 
@@ -359,9 +357,7 @@ def _tell_of_idle(fixes: dict[Key, Fix], rows: list[Row]) -> None:
     made = {(row.source, int(row.frame) if row.frame else None) for row in rows}
     idle = [f"{source} frame {frame}" if frame is not None else source for source, frame in fixes.keys() - made]
     if idle:
-        warn(
-            f"{len(idle)} fixes are of nothing in the data set, and change nothing: {', '.join(sorted(idle)[:5])}.",
-        )
+        warn(f"{len(idle)} fixes are of nothing in the data set, and change nothing: {', '.join(sorted(idle)[:5])}.")
 
 
 def _checksum(sources: list[Source], segments: list[Segment] | None, settings: dict[str, Any], cropper: Cropper) -> str:

@@ -55,11 +55,8 @@ class FacePreparation:
 
     def __post_init__(self) -> None:
         size, crop = self.image_size, self.crop
-        if size is not None and (
-            not isinstance(size, tuple | list)
-            or len(size) != 2
-            or any(not isinstance(side, int) or side < 1 for side in size)
-        ):
+        is_pair = isinstance(size, tuple | list) and len(size) == 2
+        if size is not None and not (is_pair and all(isinstance(side, int) and side > 0 for side in size)):
             raise ValueError(f"image_size={size!r} was expected to be (height, width) in pixels, or None.")
         if crop is None or crop == "face":
             return
