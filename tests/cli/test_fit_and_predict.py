@@ -10,6 +10,7 @@ from PIL import Image
 
 import flowexpr
 from flowexpr.cli import main
+from flowexpr.cli.options import short_names
 from flowexpr.datasets import load_faces
 
 TINY = ["--max-epochs", "1", "--set", "n_flows=1", "--set", "hidden_channels=8", "--set", "head_n_flows=1"]
@@ -256,3 +257,7 @@ def test_images_may_stay_in_a_file(folder, tmp_path, same_weights):
         fitted.append(flowexpr.load(tmp_path / name))
     assert np.load(tmp_path / "faces.npy").shape == (24, 16, 16, 3)
     assert same_weights(*fitted)
+
+
+def test_files_of_one_name_are_called_by_their_paths():
+    assert short_names(["a/x.png", "b/x.png", "b/y.png", "b/y.png"]) == ["a/x.png", "b/x.png", "y.png", "y.png"]

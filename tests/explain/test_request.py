@@ -103,3 +103,9 @@ def test_flat_images_are_explained_as_images(flat):
     assert list(one.regions)[-1] == "elsewhere"
     assert "this face is" in one.text
     np.testing.assert_array_equal(one.image.ravel(), rows[0])
+
+
+@pytest.mark.parametrize("name", ["pixel_map", "counterfactual"])
+def test_what_is_to_be_made_is_yes_or_no(name, fitted_images, colour_images):
+    with pytest.raises(ValueError, match=f"{name}='x' was expected to be True or False"):
+        fitted_images.explain(colour_images[0][:1], **{name: "x"})

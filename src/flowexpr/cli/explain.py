@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowexpr.classifier import FlowExpressionClassifier
-from flowexpr.cli.options import check_writable, command_parser, figure_endings, is_page, preparation_of, with_folder
+from flowexpr.cli.options import (
+    check_writable,
+    command_parser,
+    figure_endings,
+    is_page,
+    preparation_of,
+    short_names,
+    with_folder,
+)
 from flowexpr.datasets import load_faces
 from flowexpr.datasets._entries import describe_files
 from flowexpr.display import ExplanationDisplay
@@ -103,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
     if is_page(options.output):
         from flowexpr.report.explanations import write_explanations
 
-        names = [Path(path).name for path in options.images]
+        names = short_names(options.images)
         write_explanations(explanations, names, with_folder(options.output), f"Why {Path(options.model).name} says so")
     else:
         from matplotlib.figure import Figure

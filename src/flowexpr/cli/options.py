@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ __all__ = [
     "peak_memory",
     "preparation_of",
     "read_faces",
+    "short_names",
     "with_folder",
 ]
 
@@ -170,6 +171,12 @@ def check_page(output: str, option: str) -> None:
     """Refuse a file for a page that would be taken for something else."""
     if not is_page(output):
         raise ValueError(f"{option} {output} was expected to end in .html: it will be a page.")
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return what files are called in pictures: their names, or where several have one name the whole paths."""
+    counts = Counter(Path(path).name for path in set(paths))
+    return [path if counts[Path(path).name] > 1 else Path(path).name for path in paths]
 
 
 def with_folder(output: str | Path) -> Path:

@@ -14,7 +14,14 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from flowexpr.cli.options import check_writable, command_parser, figure_endings, preparation_of, with_folder
+from flowexpr.cli.options import (
+    check_writable,
+    command_parser,
+    figure_endings,
+    preparation_of,
+    short_names,
+    with_folder,
+)
 from flowexpr.cli.predictions import FexColumns, OwnColumns, Smoother, predictions_of
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.display.timeline import Timeline, TimelineDisplay
@@ -158,8 +165,9 @@ def _plot(timelines: list[tuple[str, Timeline]], labels: list[str], output: str)
     if not shown:
         raise ValueError("--plot draws probabilities over the time of videos, but no frame of a video could be read.")
     figure = Figure(figsize=(10, 3.0 * len(shown)), layout="constrained")
-    for ax, (path, line) in zip(np.ravel(figure.subplots(len(shown), 1)), shown, strict=True):
-        TimelineDisplay(line.time, line.probabilities, labels, title=Path(path).name).plot(ax)
+    titles = short_names([path for path, _ in shown])
+    for ax, title, (_, line) in zip(np.ravel(figure.subplots(len(shown), 1)), titles, shown, strict=True):
+        TimelineDisplay(line.time, line.probabilities, labels, title=title).plot(ax)
     figure.savefig(with_folder(output), dpi=120)
 
 

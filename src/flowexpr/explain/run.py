@@ -62,6 +62,9 @@ class Explainer:
         confidence: float,
         n_neighbours: int,
     ) -> None:
+        for name, value in (("pixel_map", pixel_map), ("counterfactual", counterfactual)):
+            if not isinstance(value, bool | np.bool_):
+                raise ValueError(f"{name}={value!r} was expected to be True or False.")
         if not is_real(confidence) or not 0 < confidence < 1:
             raise ValueError(f"confidence={confidence!r} was expected to be a probability, above 0 and below 1.")
         if not isinstance(n_neighbours, int | np.integer) or isinstance(n_neighbours, bool) or n_neighbours < 1:

@@ -111,7 +111,8 @@ def _page(ranked: list[Row]) -> str:
 
 def _figure(row: Row) -> str:
     title = html.escape(" · ".join(filter(None, (row.label, row.subject, row.clip))) or "no label")
-    place = html.escape(Path(row.source).name + (f", frame {row.frame} ({row.time} s)" if row.frame else ""))
+    file = "/".join(Path(row.source).parts[-2:])  # files of one name are of different folders
+    place = html.escape(file + (f", frame {row.frame} ({row.time} s)" if row.frame else ""))
     flags = f"<em>{html.escape(row.flags)}</em>" if row.flags else ""
     score = f"score {row.detector_score}, " if row.detector_score else ""
     kind = " class=doubt" if doubt_of(row) >= DOUBTS["blurred"] else ""
