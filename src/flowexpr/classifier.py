@@ -329,7 +329,8 @@ class FlowExpressionClassifier(
         accuracy : float
             Share of right predictions.
         """
-        check_lengths(np.shape(as_array(X)), y)
+        X = as_array(X)
+        check_lengths(np.shape(X), y)
         missing = mark_unlabelled(np.asarray(y), self.unlabeled)
         if not missing.any():
             return super().score(X, y, sample_weight)

@@ -24,8 +24,9 @@ __all__ = [
     "check_pixels",
     "find_input_range",
     "image_shape_of",
-    "is_missing",
+    "kinds_of",
     "mark_unlabelled",
+    "missing_rows",
     "read_fit_input",
     "split_labels",
 ]
@@ -87,7 +88,8 @@ def read_fit_input(
     ValueError
         If X, y or groups is not what it must be.
     """
-    given_shape = np.shape(as_array(X))
+    X = as_array(X)
+    given_shape = np.shape(X)
     shape = image_shape_of(given_shape, image_shape)
     check_lengths(given_shape, y)
     y = _of_their_kinds(y)
@@ -143,7 +145,7 @@ def _of_their_kinds(y: Any) -> Any:
     """Return a list of strings and others as objects: numpy would make strings of all of them, of NaN too."""
     if not isinstance(y, list | tuple) or len({isinstance(label, str) for label in y}) < 2:
         return y
-    missing = [i for i, label in enumerate(y) if is_missing(label)]
+    missing = missing_rows(y)
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(y)} labels are missing, such as that of row {missing[0]}. {MISSING_LABELS}"
@@ -176,9 +178,7 @@ def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | No
     if groups is None:
         return None
     found = np.asarray(groups)
-    is_complete = isinstance(groups, np.ndarray) and found.dtype.kind in "biuSU"
-    names = () if is_complete else np.asarray(groups, dtype=object).flat
-    missing = [i for i, name in enumerate(names) if is_missing(name)]
+    missing = missing_rows(groups)
     if given_shape and found.shape != given_shape[:1]:
         raise ValueError(
             f"groups was expected to have one entry a sample ({given_shape[0]}), but has {_length_or_shape(found)}. "
@@ -189,16 +189,27 @@ def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | No
             f"groups was expected to name the subject of every sample, but {len(missing)} of {found.size} names are "
             f"missing, such as that of row {missing[0]}. Give these a subject, or leave them out."
         )
-    if found.dtype == object:
-        kinds = sorted({type(group).__name__ for group in found.tolist()})
-        if len(kinds) > 1:
-            raise ValueError(f"groups was expected to hold values of one kind, but holds {', '.join(kinds)}.")
+    kinds = kinds_of(found)
+    if len(kinds) > 1:
+        raise ValueError(f"groups was expected to hold values of one kind, but holds {', '.join(kinds)}.")
     return found
 
 
-def is_missing(name: object) -> bool:
-    """Tell None, NaN, and pandas' NA and NaT, which answer no comparison."""
+def missing_rows(names: Any) -> list[int]:
+    """Return which of some names or labels are missing: None, NaN, and pandas' NA and NaT."""
+    if isinstance(names, np.ndarray) and names.dtype.kind in "biuSU":  # which hold none
+        return []
+    return [i for i, name in enumerate(np.asarray(names, dtype=object).flat) if _is_missing(name)]
+
+
+def _is_missing(name: object) -> bool:
+    # NA and NaT answer no comparison.
     return name is None or type(name).__name__ in ("NAType", "NaTType") or bool(name != name)
+
+
+def kinds_of(names: NDArray[Any]) -> list[str]:
+    """Return the sorted types of objects; of any other array, whose values are of one, none."""
+    return sorted({type(name).__name__ for name in names.tolist()}) if names.dtype == object else []
 
 
 def _length_or_shape(array: NDArray[Any]) -> str:

@@ -92,12 +92,7 @@ def _run(options: argparse.Namespace) -> int:
     smoothed = bool(options.smooth)
     columns = FexColumns(labels, smoothed) if options.format == "fex" else OwnColumns(labels, n_values, smoothed)
     smoother = Smoother(options.smooth) if options.smooth else None
-    if (
-        options.detector is not None
-        and options.crop != "face"
-        and prepare.crop != "face"
-        and not any(map(is_video, paths))
-    ):
+    if options.detector is not None and prepare.crop != "face" and not any(map(is_video, paths)):
         raise ValueError("--detector finds faces, but the images are taken as they are here. Pass --crop face with it.")
     detector = "none" if options.crop == "none" else options.detector or "cascade"
     pictures = read_pictures(paths, prepare, detector=detector, person=options.person)

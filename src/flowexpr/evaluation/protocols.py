@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from flowexpr.inputs import is_missing
+from flowexpr.inputs import kinds_of, missing_rows
 
 __all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits", "possible_protocols"]
 
@@ -68,13 +68,13 @@ def group_codes(
 def _codes(kind: str, names: ArrayLike) -> np.ndarray:
     """Return the names as integers; each has to be known."""
     given = np.asarray(names)
-    missing = [i for i, name in enumerate(np.asarray(names, dtype=object).tolist()) if is_missing(name)]
+    missing = missing_rows(names)
     if missing:
         raise ValueError(
             f"{kind}= was expected to name one {kind} an image, but {len(missing)} of {len(given)} names are missing, "
             f"such as that of row {missing[0]}. Fill them in, or leave those images out."
         )
-    kinds = sorted({type(name).__name__ for name in given.tolist()})
+    kinds = kinds_of(given)
     if len(kinds) > 1:
         raise ValueError(f"{kind}= was expected to hold names of one kind, but holds {', '.join(kinds)}.")
     return np.unique(given, return_inverse=True)[1]

@@ -162,7 +162,7 @@ def evaluate(
         leakage={name: leaks.count(folds) for name, folds in splits.items()},
     )
     fits = [
-        Fit(name, protocol, fold, estimator, train if _knows_unlabelled(estimator) else train[labelled[train]], test)
+        Fit(name, protocol, fold, estimator, train if _unlabelled_in(estimator) else train[labelled[train]], test)
         for protocol, folds in splits.items()
         for name, estimator in estimators.items()
         for fold, (train, test) in enumerate(folds)
@@ -182,10 +182,6 @@ def _unlabelled_in(estimator: BaseEstimator) -> list[Any]:
     """Return the values of `unlabeled` that are set in an estimator, or in those inside it."""
     parameters = estimator.get_params().items()
     return [value for name, value in parameters if name.rpartition("__")[2] == "unlabeled" and value is not None]
-
-
-def _knows_unlabelled(estimator: BaseEstimator) -> bool:
-    return bool(_unlabelled_in(estimator))
 
 
 def _value_of_unlabelled(estimators: Mapping[str, BaseEstimator]) -> Any:

@@ -48,16 +48,16 @@ def find_files(folder: str | os.PathLike[str], suffixes: set[str], without: Path
     """
     left_out = without and without.resolve()
     found: list[Path] = []
-    searched: set[str] = set()
+    searched: set[Path] = set()
     walk = os.walk(folder, onerror=lambda error: found.append(Path(error.filename)), followlinks=True)
     for root, folders, files in walk:
-        real = os.path.realpath(root)
-        if real in searched:
+        real = Path(root).resolve()
+        if real in searched or real == left_out:
             folders.clear()
             continue
         searched.add(real)
         folders.sort(key=lambda name: os.path.islink(os.path.join(root, name)))
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(root, name).resolve() != left_out]
+        folders[:] = [name for name in folders if not name.startswith(".")]
         wanted = (name for name in files if os.path.splitext(name)[1].lower() in suffixes)
         found.extend(Path(root, name) for name in wanted if not name.startswith("."))
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
