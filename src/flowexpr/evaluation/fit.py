@@ -94,10 +94,8 @@ def _with_groups(estimator: BaseEstimator, groups: np.ndarray) -> dict[str, np.n
         return {"groups": groups}
     if get_config()["enable_metadata_routing"]:
         return {"groups": groups} if get_routing_for_object(estimator).consumes("fit", ["groups"]) else {}
-    if isinstance(
-        estimator, GridSearchCV | RandomizedSearchCV
-    ):  # its splitter; without routing its estimator gets none
-        return {"groups": groups}
+    if isinstance(estimator, GridSearchCV | RandomizedSearchCV):
+        return {"groups": groups}  # for its splitter: without routing its estimator gets none
     if not isinstance(estimator, Pipeline):
         return {}
     name, last = estimator.steps[-1]

@@ -133,12 +133,10 @@ def evaluate(
         y = classes[codes]
     names = {kind: given for kind, given in (("subject", subject), ("clip", clip)) if given is not None}
     strata = y if labelled.all() else codes
-    splits = {
-        name: _with_labelled_tests(make_splits(name, strata, groups, n_splits, random_state, names), labelled)[
-            :max_folds
-        ]
-        for name in protocols
-    }
+    splits = {}
+    for name in protocols:
+        folds = make_splits(name, strata, groups, n_splits, random_state, names)
+        splits[name] = _with_labelled_tests(folds, labelled)[:max_folds]
     leaks = LeakCounter(X, groups)
     result = EvaluationResult(
         classes=classes,
