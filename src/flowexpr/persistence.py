@@ -17,6 +17,7 @@ from flowexpr.storage import read_tensors, write_tensors
 from flowexpr.typicality import TypicalityReference
 
 if TYPE_CHECKING:
+    from flowexpr.baselines import CNNExpressionClassifier
     from flowexpr.classifier import FlowExpressionClassifier
 
 __all__ = ["library_versions", "load", "load_into", "on_cpu", "save"]
@@ -55,7 +56,7 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def save(estimator: "FlowExpressionClassifier", path: str | os.PathLike[str]) -> None:
+def save(estimator: "FlowExpressionClassifier | CNNExpressionClassifier", path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to one file, atomically (see `FlowExpressionClassifier.save`)."""
     if not all(isinstance(label, str | int | float) for label in estimator.classes_.tolist()):
         raise ValueError(
@@ -63,18 +64,29 @@ def save(estimator: "FlowExpressionClassifier", path: str | os.PathLike[str]) ->
             "which the file does not hold. Fit on their names."
         )
     tensors = {f"module.{name}": t for name, t in estimator.module_.state_dict().items()}
-    tensors |= {f"class_latents.{i}": torch.from_numpy(z) for i, z in enumerate(estimator.class_latents_)}
-    if hasattr(estimator, "typicality_reference_"):
-        reference = estimator.typicality_reference_.to_arrays()
-        tensors |= {f"typicality.{name}": torch.from_numpy(array) for name, array in reference.items()}
-    tensors["log_prior"] = torch.from_numpy(estimator.log_prior_)
+    if _kind(estimator) == "FlowExpressionClassifier":
+        tensors |= _arrays_of_flow(estimator)
     write_tensors(path, tensors, _describe(estimator))
 
 
-def _describe(estimator: "FlowExpressionClassifier") -> dict[str, Any]:
+def _arrays_of_flow(estimator: "FlowExpressionClassifier") -> dict[str, Tensor]:
+    """Return what a fitted flow knows beside its module."""
+    tensors = {f"class_latents.{i}": torch.from_numpy(z) for i, z in enumerate(estimator.class_latents_)}
+    if hasattr(estimator, "typicality_reference_"):
+        reference = estimator.typicality_reference_.to_arrays()
+        tensors |= {f"typicality.{name}": torch.from_numpy(array) for name, array in reference.items()}
+    return tensors | {"log_prior": torch.from_numpy(estimator.log_prior_)}
+
+
+def _kind(estimator: "FlowExpressionClassifier | CNNExpressionClassifier") -> str:
+    """Return the name of the class of this package that an estimator is of; a user's own class may extend it."""
+    return next(kind.__name__ for kind in type(estimator).__mro__ if kind.__module__.startswith("flowexpr."))
+
+
+def _describe(estimator: "FlowExpressionClassifier | CNNExpressionClassifier") -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "estimator": type(estimator).__name__,
+        "estimator": _kind(estimator),
         "versions": library_versions(),
         "parameters": {name: _to_json(value) for name, value in estimator.get_params(deep=False).items()},
         "classes": {"values": estimator.classes_.tolist(), "dtype": estimator.classes_.dtype.str},
@@ -99,8 +111,8 @@ def _to_json(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else None
 
 
-def load(path: str | os.PathLike[str], device: str = "auto") -> "FlowExpressionClassifier":
-    """Load an estimator that `FlowExpressionClassifier.save` wrote.
+def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
+    """Load an estimator that `FlowExpressionClassifier.save` or `CNNExpressionClassifier.save` wrote.
 
     Parameters
     ----------
@@ -111,8 +123,9 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> "FlowExpressionC
 
     Returns
     -------
-    estimator : FlowExpressionClassifier
-        Fitted; predicts as the saved one did.
+    estimator : FlowExpressionClassifier or CNNExpressionClassifier
+        Fitted; predicts as the saved one did. It is of this package's class, also where a class of one's own that
+        extends it was saved.
 
     Raises
     ------
@@ -134,6 +147,7 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> "FlowExpressionC
     >>> bool((same.predict(X) == clf.predict(X)).all())
     True
     """
+    from flowexpr.baselines import CNNExpressionClassifier
     from flowexpr.classifier import FlowExpressionClassifier
 
     tensors, description = read_tensors(path)
@@ -149,8 +163,10 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> "FlowExpressionC
         parameters["augment"] = False  # a function cannot be saved, and prediction does not need it
     if isinstance(parameters.get("class_prior"), list):
         parameters["class_prior"] = np.array(parameters["class_prior"])
+    is_cnn = description["estimator"] == "CNNExpressionClassifier"
     try:
-        estimator = FlowExpressionClassifier(**parameters).set_params(device=device)
+        estimator = (CNNExpressionClassifier if is_cnn else FlowExpressionClassifier)(**parameters)
+        estimator.set_params(device=device)
     except TypeError as error:
         raise ModelFileError(
             f"{path} was written by flowexpr {description['versions']['flowexpr']}, whose parameters this one does not "
@@ -189,9 +205,7 @@ def _check_format(path: str | os.PathLike[str], description: Any) -> None:
         )
 
 
-def _restore(
-    estimator: "FlowExpressionClassifier", tensors: dict[str, Tensor], description: dict[str, Any]
-) -> "FlowExpressionClassifier":
+def _restore(estimator: Any, tensors: dict[str, Tensor], description: dict[str, Any]) -> Any:
     classes = description["classes"]
     estimator.classes_ = np.array(classes["values"], dtype=np.dtype(classes["dtype"]))
     shape, input_range = description["image_shape"], description["input_range"]
@@ -202,6 +216,16 @@ def _restore(
         estimator.feature_names_in_ = np.array(description["feature_names"], dtype=object)
     for name, value in description["fitted"].items():
         setattr(estimator, name, tuple(value) if name == "sample_shape_" else value)
+    if description["estimator"] != "CNNExpressionClassifier":
+        _restore_arrays_of_flow(estimator, tensors)
+    estimator.device_ = str(resolve_device(estimator.device))
+    estimator._build_module()
+    estimator.module_.load_state_dict({name.removeprefix("module."): t for name, t in tensors.items()})
+    return estimator
+
+
+def _restore_arrays_of_flow(estimator: "FlowExpressionClassifier", tensors: dict[str, Tensor]) -> None:
+    """Take what `_arrays_of_flow` returned out of the tensors of a file."""
     estimator.log_prior_ = tensors.pop("log_prior").numpy()
     n_latents = sum(name.startswith("class_latents.") for name in tensors)
     estimator.class_latents_ = [tensors.pop(f"class_latents.{i}").numpy() for i in range(n_latents)]
@@ -209,7 +233,3 @@ def _restore(
     reference = {name.removeprefix("typicality."): tensors.pop(name).numpy() for name in names}
     if reference:  # files of the first versions hold none
         estimator.typicality_reference_ = TypicalityReference.from_arrays(reference)
-    estimator.device_ = str(resolve_device(estimator.device))
-    estimator._build_module()
-    estimator.module_.load_state_dict({name.removeprefix("module."): t for name, t in tensors.items()})
-    return estimator

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
+import flowexpr
 from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.baselines.residual_network import ResidualNetwork
 from flowexpr.exceptions import TrainingDivergedError
@@ -229,3 +230,34 @@ def test_ctrl_c_leaves_it_fitted(bright_or_dark, monkeypatch):
         cnn.fit(X, y)
     assert cnn.n_steps_ == 3
     assert np.isfinite(cnn.predict_proba(X)).all()
+
+
+class OwnCNN(CNNExpressionClassifier):
+    """A user's own class."""
+
+
+@pytest.mark.parametrize("kind", [CNNExpressionClassifier, OwnCNN])
+def test_loaded_network_predicts_as_the_saved_one(kind, bright_or_dark, tmp_path):
+    X, y, subject = bright_or_dark
+    cnn = kind(**TINY, calibrate="temperature", class_weight={"above": 2.0, "below": 1.0})
+    cnn.fit(X, y, groups=subject).save(tmp_path / "cnn.safetensors")
+    loaded = flowexpr.load(tmp_path / "cnn.safetensors")
+    assert type(loaded) is CNNExpressionClassifier
+    assert loaded.get_params() == cnn.get_params()
+    assert loaded.temperature_ == cnn.temperature_ != 1
+    assert loaded.history_ == cnn.history_
+    assert np.array_equal(loaded.predict_proba(X), cnn.predict_proba(X))
+    assert np.array_equal(loaded.transform(X), cnn.transform(X))
+
+
+def test_loading_leaves_the_global_random_state_alone(fitted, tmp_path):
+    fitted.save(tmp_path / "cnn.safetensors")
+    before = torch.get_rng_state()
+    flowexpr.load(tmp_path / "cnn.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_unfitted_network_is_not_saved(tmp_path):
+    with pytest.raises(NotFittedError):
+        CNNExpressionClassifier().save(tmp_path / "cnn.safetensors")
+    assert not list(tmp_path.iterdir())

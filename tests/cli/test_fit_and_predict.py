@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import flowexpr
+from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.cli import main
 from flowexpr.cli.options import short_names
 from flowexpr.datasets import load_faces
@@ -243,6 +244,17 @@ def test_seeds_are_checked_before_any_image_is_read(seed, capsys):
     with pytest.raises(SystemExit):
         main(["fit", "nowhere", "-o", "m", f"--random-state={seed}"])
     assert "expected an integer from 0 to 4294967295" in capsys.readouterr().err
+
+
+def test_the_file_of_a_cnn_is_refused(folder, tmp_path, capsys):
+    faces = load_faces(folder)
+    cnn = CNNExpressionClassifier(hidden_channels=4, max_steps=1).fit(faces.images, faces.target)
+    cnn.save(tmp_path / "cnn.safetensors")
+    for command in (["predict"], ["explain", "-o", str(tmp_path / "page.html")]):
+        arguments = [command[0], str(tmp_path / "cnn.safetensors"), str(next(folder.rglob("*.png"))), *command[1:]]
+        assert main(arguments) == 2
+        assert "was expected to hold a flow, but holds a CNNExpressionClassifier" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_detector_that_finds_nothing_is_refused(model, folder, capsys):

@@ -1,5 +1,6 @@
 """The paper's convolutional network behind the flow's interface, trained with the flow's own machinery."""
 
+import os
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from flowexpr import persistence
 from flowexpr.autocast import no_autocast
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
@@ -16,7 +18,6 @@ from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.fitting import class_weights, fit_to_calibrate, history_of, hold_out, plan_of, unchanged_if_refused
 from flowexpr.inputs import FitInput, as_rows, check_pixels, find_input_range, read_fit_input, split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device, resolve_loss
-from flowexpr.persistence import on_cpu
 from flowexpr.signals import ImageSignal
 from flowexpr.training.loop import Trainer
 from flowexpr.training.objective import ClassObjective
@@ -228,10 +229,8 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 f"batch_size={self.batch_size} leaves batches of one image of {n_training}, of which batch "
                 "normalisation knows no variance. Pass a larger batch_size, or 'auto'."
             )
-        with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator when they are made
-            network = ResidualNetwork(self.image_shape_[2], len(self.classes_), self.hidden_channels, self.n_features)
-        draw_weights(network, torch.Generator().manual_seed(self.seed_))
-        self.module_ = network.to(self.device_, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._build_module()
+        draw_weights(self.module_, torch.Generator().manual_seed(self.seed_))
         weight = torch.tensor(class_weights(self, y[training.indices]), dtype=torch.float32, device=self.device_)
         _, smoothing = resolve_loss("auto", self.label_smoothing, is_image=True)
         objective = ClassObjective(label_smoothing=smoothing, class_weight=weight)
@@ -242,6 +241,13 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             self._finish(trainer, groups)
             raise
         self._finish(trainer, groups)
+
+    def _build_module(self) -> None:
+        """Make an untrained network of the fitted shapes; its weights are drawn or loaded afterwards."""
+        widths = self.hidden_channels, self.n_features
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator when they are made
+            network = ResidualNetwork(self.image_shape_[2], len(self.classes_), *widths).eval()
+        self.module_: ResidualNetwork = network.to(self.device_, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _finish(self, trainer: Trainer, groups: NDArray[Any] | None) -> None:
         held_out = trainer.validation
@@ -270,11 +276,22 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             batches = [self.module_.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network to one file of tensors and JSON; `flowexpr.load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; written whole or not at all.
+        """
+        check_is_fitted(self)
+        persistence.save(self, path)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickling, the network on the CPU."""
         state = dict(super().__getstate__())
         if "module_" in state:
-            state["module_"] = on_cpu(state["module_"])
+            state["module_"] = persistence.on_cpu(state["module_"])
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

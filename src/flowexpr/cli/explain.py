@@ -17,6 +17,7 @@ from flowexpr.cli.options import (
     figure_endings,
     is_page,
     preparation_of,
+    read_flow,
     short_names,
     with_folder,
 )
@@ -26,7 +27,6 @@ from flowexpr.display import ExplanationDisplay
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces import FacePreparation
-from flowexpr.persistence import load
 
 __all__ = ["add_parser"]
 
@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
             raise ValueError(
                 f"-o {options.output} takes one image, but {len(options.images)} came. Write a page: -o out.html."
             )
-    model = load(options.model, device=options.device)
+    model = read_flow(options.model, options.device)
     prepare = preparation_of(model, options.model)
     if options.crop is not None:
         prepare = replace(prepare, crop=None if options.crop == "none" else "face")

@@ -22,6 +22,7 @@ from flowexpr.faces.manifest import MANIFEST
 from flowexpr.faces.reading import IMAGE_SUFFIXES
 from flowexpr.faces.video import VIDEO_SUFFIXES
 from flowexpr.parameters import PAPER, check_parameters, resolve_device
+from flowexpr.persistence import load
 
 __all__ = [
     "add_data_options",
@@ -37,6 +38,7 @@ __all__ = [
     "peak_memory",
     "preparation_of",
     "read_faces",
+    "read_flow",
     "short_names",
     "with_folder",
 ]
@@ -239,6 +241,16 @@ def build_classifier(options: argparse.Namespace, *, verbose: int) -> FlowExpres
     check_parameters(known | parameters)
     resolve_device(parameters.get("device", "auto"))
     return FlowExpressionClassifier(**parameters)
+
+
+def read_flow(path: str, device: str = "auto") -> FlowExpressionClassifier:
+    """Load a model that `flowexpr fit` wrote; a CNN, which can be saved too, is refused."""
+    model = load(path, device=device)
+    if not isinstance(model, FlowExpressionClassifier):
+        raise ValueError(
+            f"{path} was expected to hold a flow, but holds a {type(model).__name__}. Call flowexpr.load in Python."
+        )
+    return model
 
 
 def preparation_of(model: FlowExpressionClassifier, path: str) -> FacePreparation:

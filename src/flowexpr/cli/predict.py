@@ -19,6 +19,7 @@ from flowexpr.cli.options import (
     command_parser,
     figure_endings,
     preparation_of,
+    read_flow,
     short_names,
     with_folder,
 )
@@ -29,7 +30,6 @@ from flowexpr.faces.pictures import Picture, read_pictures
 from flowexpr.faces.reading import IMAGE_SUFFIXES, find_files
 from flowexpr.faces.tracking import CHOICES
 from flowexpr.faces.video import VIDEO_SUFFIXES, is_video
-from flowexpr.persistence import load
 
 __all__ = ["add_parser"]
 
@@ -83,7 +83,7 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     paths = _expand(options.inputs)
     _check(options, paths)
-    model = load(options.model, device=options.device)
+    model = read_flow(options.model, options.device)
     prepare = preparation_of(model, options.model)
     if options.crop is not None:
         prepare = replace(prepare, crop=None if options.crop == "none" else "face")

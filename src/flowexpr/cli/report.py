@@ -15,11 +15,11 @@ from flowexpr.cli.options import (
     check_writable,
     command_parser,
     read_faces,
+    read_flow,
     with_folder,
 )
 from flowexpr.evaluation import EvaluationResult
 from flowexpr.evaluation.protocols import PROTOCOLS
-from flowexpr.persistence import load
 
 __all__ = ["add_parser", "add_report_options", "first_model", "write_report"]
 
@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
     check_page(options.output, "-o")
     check_writable(options.output, [options.result, options.model, options.folder])
     result = EvaluationResult.from_json(Path(options.result))
-    model = None if options.model is None else load(options.model)
+    model = None if options.model is None else read_flow(options.model)
     _tell_of_another_model(options.model, model, result)
     faces = None
     if options.folder is not None:
