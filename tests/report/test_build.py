@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -170,6 +171,25 @@ def test_explanations_are_of_the_decisions_of_a_model_from_elsewhere(evaluated, 
         assert (flow.predict(X[[int(row)]])[0] == truth) == (tag == "right")
     said = [float(share) for share in re.findall(r"\(([\d.]+) %, not calibrated\)", told)]
     assert len(said) == 6
+
+
+def test_mistakes_on_frames_of_one_clip_are_told_once(evaluated, flow, tmp_path):
+    X, _, result = evaluated
+    pooled = result.predictions["flow", "subject"]
+    classes = result.classes
+    wrong = (np.searchsorted(classes, pooled.y_true) + 1) % len(classes)
+    # Frames of a clip are as sure as each other, those of a later one less so.
+    sure = 0.95 - pooled.clip / 100
+    proba = np.tile((1 - sure)[:, None] / (len(classes) - 1), len(classes))
+    proba[np.arange(len(wrong)), wrong] = sure
+    forged = replace(pooled, proba=proba, y_pred=classes[wrong])
+    result = replace(result, predictions=result.predictions | {("flow", "subject"): forged})
+    page = report.build(result, flow, tmp_path / "r.html", X=X).read_text("utf-8")
+    told = page.split('<section id="explanations"')[1].split("</section>")[0]
+    rows = [int(row) for row in re.findall(r"<h3>image (\d+)", told)]
+    clips = np.array([pooled.clip[pooled.index == row][0] for row in rows])
+    of_fold = np.unique(pooled.clip[pooled.fold == 0])
+    assert clips.tolist() == of_fold[:3].tolist()
 
 
 def test_bars_of_what_speaks_against_end_where_those_of_what_speaks_for_begin(page):

@@ -11,6 +11,7 @@ import numpy as np
 
 from flowexpr import __version__
 from flowexpr.display.explanation import as_colours, evidence_picture, map_scale, strip_captions
+from flowexpr.evaluation import Predictions
 from flowexpr.explain import Explanation
 from flowexpr.explain.text import describe_way
 from flowexpr.report.faces import picture
@@ -88,7 +89,8 @@ def write_explanations(
 def _chosen(material: Material, images: np.ndarray) -> np.ndarray:
     """Return places in `pooled`: the surest that are right, one an expression first, and as many surest mistakes.
 
-    The evaluation knows what the model says of its test fold; a model from elsewhere is asked.
+    Of neighbouring frames, which say the same, the surest one comes first. The evaluation knows what the model says of
+    its test fold; a model from elsewhere is asked.
     """
     pooled = material.pooled
     if material.model_fold is None:
@@ -100,12 +102,26 @@ def _chosen(material: Material, images: np.ndarray) -> np.ndarray:
         proba, predicted = pooled.proba[known], pooled.y_pred[known]
     order = np.argsort(-proba.max(1), kind="stable")
     places, is_right = known[order], (predicted == pooled.y_true[known])[order]
-    wrong = places[~is_right][: N_EXPLAINED // 2]
-    right = places[is_right]
-    _, first = np.unique(pooled.y_true[right], return_index=True)
-    first.sort()
-    right = np.concatenate([right[first], np.delete(right, first)])
+    scene = _scenes(pooled)
+    wrong = _first_of_each(scene, places[~is_right])[: N_EXPLAINED // 2]
+    right = _first_of_each(pooled.y_true, _first_of_each(scene, places[is_right]))
     return np.concatenate([right[: N_EXPLAINED - len(wrong)], wrong])
+
+
+def _scenes(pooled: Predictions) -> np.ndarray:
+    """Return a number a prediction, the same for frames that look alike: of a clip, or of a person's one expression."""
+    if pooled.clip is not None:
+        return np.unique(pooled.clip, return_inverse=True)[1]
+    if pooled.subject is None:
+        return np.arange(len(pooled.index))
+    subject, label = (np.unique(names, return_inverse=True)[1] for names in (pooled.subject, pooled.y_true))
+    return subject * (label.max() + 1) + label
+
+
+def _first_of_each(group: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return places with the first of every group before all others, in their order otherwise."""
+    first = np.sort(np.unique(group[places], return_index=True)[1])
+    return np.concatenate([places[first], np.delete(places, first)])
 
 
 def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> dict[str, Any]:
