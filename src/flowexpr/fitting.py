@@ -32,7 +32,7 @@ from flowexpr.parameters import (
     resolve_precision,
 )
 from flowexpr.signals import ImageSignal, VectorSignal
-from flowexpr.training.checkpoint import Checkpoint, describe_function, fingerprint
+from flowexpr.training.checkpoint import Checkpoint, describe_function, describe_value, fingerprint
 from flowexpr.training.data import TrainingData
 from flowexpr.training.loop import Plan, Trainer, how_to_converge
 from flowexpr.training.objective import UNLABELLED, Objective
@@ -340,7 +340,7 @@ def _checkpoint(
     if callable(estimator.augment):
         parameters["augment"] = describe_function(estimator.augment)
     start = [] if previous is None else [t.cpu().numpy() for t in previous["module_"].state_dict().values()]
-    described = {name: repr(value) for name, value in parameters.items()}
+    described = {name: describe_value(value) for name, value in parameters.items()}
     columns = [list(estimator.sample_shape_), getattr(estimator, "feature_names_in_", np.array([])).tolist()]
     key = fingerprint([described, persistence.library_versions(), columns], rows, labels, groups, *start)
     return Checkpoint(estimator.checkpoint_dir, key)

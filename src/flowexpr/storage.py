@@ -7,6 +7,9 @@ beside its place, flushed to disk and renamed, so that a reader sees the old fil
 import hashlib
 import json
 import os
+import platform
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +27,10 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["locked", "read_tensors", "write_atomically", "write_tensors"]
+__all__ = ["locked", "read_tensors", "remove_abandoned", "write_atomically", "write_tensors"]
+
+ABANDONED = 24 * 60 * 60
+"""Seconds after which a half written file of another machine's process is taken for a killed one's."""
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -47,7 +53,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
         with open(partial, "wb") as file:
             file.write(content)
@@ -62,6 +68,30 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def remove_abandoned(folder: str | os.PathLike[str]) -> None:
+    """Remove what `write_atomically` left half written in a folder: of processes that are gone, or a day old."""
+    for partial in Path(folder).glob(".*.partial"):
+        try:
+            if _is_of_a_dead_process(partial.name) or time.time() - partial.stat().st_mtime > ABANDONED:
+                partial.unlink()
+        except FileNotFoundError:
+            pass  # its process has finished it
+
+
+def _is_of_a_dead_process(name: str) -> bool:
+    """Tell whether a process of this machine wrote a partial file and is no more; False where nobody knows."""
+    start, *numbers, _ = name.rsplit(".", 3)
+    if os.name != "posix" or not start.endswith(f".{platform.node()}"):
+        return False
+    try:
+        os.kill(int(numbers[0]), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OverflowError, PermissionError):
+        pass
+    return False
 
 
 @contextmanager

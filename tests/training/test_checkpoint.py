@@ -3,12 +3,17 @@
 import functools
 import json
 import os
+import platform
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from joblib import parallel_config
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier
 
 from flowexpr import persistence
 from flowexpr.training import checkpoint
@@ -361,11 +366,56 @@ def test_half_written_files_are_never_read(tmp_path, two_features, tiny, same_fi
     (run,) = tmp_path.iterdir()
     whole = (run / "result.safetensors").read_bytes()
     (run / "result.safetensors").unlink()
-    for name in (".state.safetensors.1.partial", ".result.safetensors.1.partial", ".seed.json.1.partial"):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    here = f"{platform.node()}.{int(dead.stdout)}.1.partial"
+    for name in (f".state.safetensors.{here}", ".result.safetensors.elsewhere.1.1.partial", f".seed.json.{here}"):
         (run / name).write_bytes(whole[: len(whole) // 2])
+    os.utime(run / ".result.safetensors.elsewhere.1.1.partial", (0, 0))
     same_fit(tiny(checkpoint_dir=tmp_path).fit(X, y), tiny().fit(X, y), X)
     assert not list(run.glob("*.partial"))
     assert not list(run.glob(".*.partial"))
+
+
+def test_files_that_others_are_writing_are_left_alone(tmp_path, two_features, tiny):
+    X, y = two_features
+    tiny(checkpoint_dir=tmp_path).fit(X, y)
+    (run,) = tmp_path.iterdir()
+    living = [f".seed.json.{platform.node()}.{os.getppid()}.1.partial", ".seed.json.elsewhere.1.1.partial"]
+    for name in living:
+        (run / name).touch()
+    tiny(checkpoint_dir=tmp_path).fit(X, y)
+    assert sorted(path.name for path in run.glob(".*.partial")) == sorted(living)
+
+
+def test_the_same_call_in_several_threads_is_one_model(tmp_path, two_features, tiny, at_every_step):
+    X, y = two_features
+    pipeline = Pipeline([("flow", tiny(checkpoint_dir=tmp_path)), ("tree", DecisionTreeClassifier(random_state=0))])
+    search = GridSearchCV(pipeline, {"tree__max_depth": [1, 2, 3, 4]}, cv=2, error_score="raise")
+    with parallel_config("threading", n_jobs=4):
+        search.fit(X, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_warm_start_goes_on_with_checkpoints(tmp_path, two_features, tiny, same_fit):
+    X, y = two_features
+    warm = tiny(warm_start=True, checkpoint_dir=tmp_path).fit(X, y).fit(X, y)
+    plain = tiny(warm_start=True).fit(X, y).fit(X, y)
+    same_fit(warm, plain, X)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("as_given", [np.asarray, lambda prior: pytest.importorskip("pandas").Series(prior)])
+def test_long_or_rounded_priors_are_told_apart(as_given, tmp_path, tiny):
+    y = np.arange(240) % 120
+    X = np.random.default_rng(0).normal(size=(240, 3))
+    one = np.full(120, 1 / 120)
+    other = one.copy()
+    other[60] += 1e-4
+    other[61] -= 1e-4
+    with np.printoptions(precision=2):
+        for prior in (one, other):
+            clf = tiny(checkpoint_dir=tmp_path, max_steps=1, class_prior=as_given(prior)).fit(X, y)
+            np.testing.assert_allclose(np.exp(clf.log_prior_), prior, rtol=1e-6)
 
 
 def test_checkpoints_are_written_after_an_interval_only(tmp_path, two_features, tiny, monkeypatch):

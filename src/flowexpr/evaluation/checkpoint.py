@@ -17,7 +17,7 @@ from flowexpr.evaluation.fit import Fit, Outcome
 from flowexpr.evaluation.result import FoldScore
 from flowexpr.persistence import library_versions
 from flowexpr.storage import write_atomically
-from flowexpr.training.checkpoint import describe_function, fingerprint, made_folder
+from flowexpr.training.checkpoint import describe_function, describe_value, fingerprint, made_folder
 
 __all__ = ["FitStore"]
 
@@ -84,4 +84,4 @@ def _described(value: Any) -> Any:
         return {repr(name): _described(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_described(each) for each in value]
-    return describe_function(value) if callable(value) else joblib.hash(value)
+    return describe_function(value) if callable(value) else describe_value(value)

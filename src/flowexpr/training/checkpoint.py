@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from flowexpr.exceptions import ModelFileError, warn
 from flowexpr.functions import digest_of_function
-from flowexpr.storage import read_tensors, write_atomically, write_tensors
+from flowexpr.storage import read_tensors, remove_abandoned, write_atomically, write_tensors
 
 SHORTEST_INTERVAL = 5.0
 """Seconds between two checkpoints, at least."""
@@ -32,6 +33,7 @@ def fingerprint(description: Any, *arrays: NDArray[Any] | None) -> str:
         if array is None:
             digest.update(b"none")
             continue
+        array = np.atleast_1d(array)
         digest.update(f"{array.dtype} {array.shape}".encode())
         if array.dtype.hasobject:
             digest.update(repr(array.tolist()).encode())
@@ -40,6 +42,11 @@ def fingerprint(description: Any, *arrays: NDArray[Any] | None) -> str:
         for start in range(0, len(array), step):
             digest.update(np.ascontiguousarray(array[start : start + step]).data)
     return digest.hexdigest()[:32]
+
+
+def describe_value(value: Any) -> Any:
+    """Return a parameter's value as it is where JSON holds it, else a digest, since a text may leave parts out."""
+    return value if isinstance(value, str | int | float | bool | None) else joblib.hash(value)
 
 
 def describe_function(function: Callable[..., Any]) -> str:
@@ -86,8 +93,7 @@ class Checkpoint:
     def __init__(self, folder: str | Path, key: str) -> None:
         self.folder = made_folder(folder) / key
         self.folder.mkdir(exist_ok=True)
-        for partial in self.folder.glob(".*.partial"):  # what a killed run was writing
-            partial.unlink(missing_ok=True)
+        remove_abandoned(self.folder)
         self.state_file = self.folder / "state.safetensors"
         self.result_file = self.folder / "result.safetensors"
         self._last_written = time.monotonic()
@@ -96,11 +102,13 @@ class Checkpoint:
     def seed(self, drawn: int) -> int:
         """Return the seed that this run began with; the first call keeps the one it was given."""
         file = self.folder / "seed.json"
-        if file.exists():
-            try:
-                return int(json.loads(file.read_text())["seed"])
-            except (ValueError, KeyError, TypeError) as error:
-                warn(f"training starts with a new seed, since {file} cannot be read: {error}")
+        if not file.exists():
+            write_atomically(file, json.dumps({"seed": drawn}).encode())
+        try:
+            # What was just written, or what another process that makes the same call wrote meanwhile.
+            return int(json.loads(file.read_text())["seed"])
+        except (ValueError, KeyError, TypeError) as error:
+            warn(f"training starts with a new seed, since {file} cannot be read: {error}")
         write_atomically(file, json.dumps({"seed": drawn}).encode())
         return drawn
 
