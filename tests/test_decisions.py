@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from flowexpr.decisions import LogitClassifierMixin
 
@@ -66,3 +67,31 @@ def test_what_cannot_choose_is_refused(clf, given, message):
 def test_numpy_numbers_will_do(clf, number):
     given = clf.predict_with_reject(np.arange(5), min_confidence=number)
     assert np.array_equal(given.mask, clf.predict_with_reject(np.arange(5), min_confidence=float(number)).mask)
+
+
+@pytest.mark.parametrize(
+    ("labels", "unlabeled"),
+    [
+        (["a", "b", "?x", -1], -1),
+        ([[0], [1], [2], [-1]], -1),
+        ([1, 2, 1, "?"], "?"),
+        (np.array([1, 2, 1, "?"], dtype=object), "?"),
+        (np.array([True, False, True, -1], dtype=object), -1),
+        (np.array([0, 1, 2, 1], dtype=object), None),
+        (torch.tensor([0.0, 1.0, 2.0, 1.0], requires_grad=True), None),
+    ],
+    ids=["mixed list", "column", "numbers and a string", "objects", "booleans", "boxed numbers", "tensor"],
+)
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+def test_labels_that_can_be_fitted_can_be_scored(labels, unlabeled, tiny):
+    if isinstance(labels, list):
+        y = labels * 10
+    else:
+        y = labels.tile(10) if hasattr(labels, "tile") else np.tile(labels, 10)
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    clf = tiny(unlabeled=unlabeled, max_steps=3).fit(X, y)
+    truth = [one[0] if isinstance(one, list) else one for one in (y.tolist() if hasattr(y, "tolist") else y)]
+    right = [a == b for a, b in zip(clf.predict(X).tolist(), truth, strict=True) if unlabeled is None or b != unlabeled]
+    assert len(right) == (40 if unlabeled is None else 30)
+    assert clf.score(X, y) == np.mean(right)
+    assert len(clf.oversample(X, y)[0]) >= 40

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
@@ -21,7 +21,7 @@ from flowexpr.explain import Explanation, explain
 from flowexpr.fitting import build_module, run_fit, unchanged_if_refused
 from flowexpr.inference import Predictor
 from flowexpr.inputs import (
-    as_array,
+    as_labels,
     as_rows,
     check_features,
     check_latents,
@@ -311,34 +311,6 @@ class FlowExpressionClassifier(
             self.image_shape_, self.sample_shape_ = given.image_shape, given.sample_shape
             run_fit(self, given.rows, given.labels, given.groups, X)
         return self
-
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy on labelled samples; rows whose label equals `unlabeled` are left out.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, or flattened rows
-            Samples.
-        y : array-like of shape (n,)
-            True labels.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        accuracy : float
-            Share of right predictions.
-        """
-        X = as_array(X)
-        check_lengths(np.shape(X), y)
-        missing = mark_unlabelled(np.asarray(y), self.unlabeled)
-        if not missing.any():
-            return super().score(X, y, sample_weight)
-        if missing.all():
-            raise ValueError(f"every label equals unlabeled={self.unlabeled!r}. Pass the true labels of some samples.")
-        kept = X.loc[~missing] if hasattr(X, "loc") else np.asarray(X)[~missing]
-        weight = None if sample_weight is None else np.asarray(sample_weight)[~missing]
-        return super().score(kept, np.asarray(y)[~missing], weight)
 
     def transform(self, X: ArrayLike, *, groups: ArrayLike | None = None, neutral: Any = None) -> NDArray[np.float32]:
         """Return z'1 under the predicted class, flattened; or how z1 differs from the neutral face of the same person.
@@ -663,7 +635,7 @@ class FlowExpressionClassifier(
         rows = self._in_training_range(self._rows(X))
         if not is_real(temperature) or temperature < 0:
             raise ValueError(f"a temperature of at least 0 was expected, but came temperature={temperature!r}.")
-        given = column_or_1d(y, warn=True)
+        given = as_labels(y)
         check_lengths(rows.shape, given)
         indices = self._indices_where_labelled(given)
         new = missing_labels(indices, len(self.classes_), n_per_class)

@@ -7,13 +7,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 
+from flowexpr.inputs import as_array, as_labels, check_lengths, mark_unlabelled, unboxed
 from flowexpr.parameters import is_real
 
 __all__ = ["LogitClassifierMixin"]
 
 
 class LogitClassifierMixin(ClassifierMixin):
-    """scikit-learn's three ways to predict, given `_logits`: (n, n_classes), nats, up to a constant a row."""
+    """scikit-learn's ways to predict and its score, given `_logits`: (n, n_classes), nats, up to a constant a row."""
 
     classes_: NDArray[Any]
 
@@ -65,6 +66,35 @@ class LogitClassifierMixin(ClassifierMixin):
             Columns in the order of `classes_`.
         """
         return log_softmax(self._logits(X), axis=1)
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy on labelled samples; rows whose label equals `unlabeled` are left out.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, or flattened rows
+            Samples.
+        y : array-like of shape (n,)
+            True labels.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        accuracy : float
+            Share of right predictions.
+        """
+        X = as_array(X)
+        check_lengths(np.shape(X), y)
+        labels, unlabeled = as_labels(y), getattr(self, "unlabeled", None)
+        missing = mark_unlabelled(labels, unlabeled)
+        if missing.any():
+            if missing.all():
+                raise ValueError(f"every label equals unlabeled={unlabeled!r}. Pass the true labels of some samples.")
+            X = X.loc[~missing] if hasattr(X, "loc") else np.asarray(X)[~missing]
+            labels = labels[~missing]
+            sample_weight = None if sample_weight is None else np.asarray(sample_weight)[~missing]
+        return super().score(X, unboxed(labels), sample_weight)
 
     def predict_with_reject(
         self, X: ArrayLike, *, min_confidence: float | None = None, reject_rate: float | None = None

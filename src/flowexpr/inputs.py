@@ -16,6 +16,7 @@ __all__ = [
     "FitInput",
     "as_array",
     "as_frame",
+    "as_labels",
     "as_rows",
     "check_features",
     "check_groups",
@@ -27,8 +28,10 @@ __all__ = [
     "kinds_of",
     "mark_unlabelled",
     "missing_rows",
+    "of_their_kinds",
     "read_fit_input",
     "split_labels",
+    "unboxed",
 ]
 
 CHUNK_BYTES = 2**26
@@ -92,7 +95,7 @@ def read_fit_input(
     given_shape = np.shape(X)
     shape = image_shape_of(given_shape, image_shape)
     check_lengths(given_shape, y)
-    y = _of_their_kinds(y)
+    y = of_their_kinds(y.detach().cpu() if hasattr(y, "detach") else y)
     people = check_groups(given_shape, groups)
     rows, labels = validate_data(estimator, as_rows(X), y, dtype="numeric")
     return FitInput(rows, labels, people, shape, given_shape[1:])
@@ -141,7 +144,7 @@ def _with_channels(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(height), int(width), int(channels[0]) if channels else 1
 
 
-def _of_their_kinds(y: Any) -> Any:
+def of_their_kinds(y: Any) -> Any:
     """Return a list of strings and others as objects: numpy would make strings of all of them, of NaN too."""
     if not isinstance(y, list | tuple) or len({isinstance(label, str) for label in y}) < 2:
         return y
@@ -153,6 +156,20 @@ def _of_their_kinds(y: Any) -> Any:
     labels = np.empty(len(y), dtype=object)
     labels[:] = y
     return labels
+
+
+def as_labels(y: Any) -> NDArray[Any]:
+    """Return labels as a vector, every one as it came: also of lists of several kinds, of columns and of tensors."""
+    return column_or_1d(of_their_kinds(y.detach().cpu() if hasattr(y, "detach") else y), warn=True)
+
+
+def unboxed(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of objects as what they are, strings, numbers or booleans; others as they are."""
+    if labels.dtype != object:
+        return labels
+    if all(isinstance(label, str) for label in labels):
+        return labels.astype(str).astype(object)
+    return np.array(labels.tolist())
 
 
 def check_lengths(given_shape: tuple[int, ...], y: Any) -> None:
@@ -196,7 +213,9 @@ def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | No
 
 
 def missing_rows(names: Any) -> list[int]:
-    """Return which of some names or labels are missing: None, NaN, and pandas' NA and NaT."""
+    """Return which of some names or labels are missing: masked, None, NaN, and pandas' NA and NaT."""
+    if np.ma.is_masked(names):
+        return [int(i) for i in np.flatnonzero(np.ma.getmaskarray(names))]
     if isinstance(names, np.ndarray) and names.dtype.kind in "biuSU":  # which hold none
         return []
     return [i for i, name in enumerate(np.asarray(names, dtype=object).flat) if _is_missing(name)]
@@ -222,8 +241,13 @@ def as_array(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If X is a path, or paths, or nothing; or if the shapes of its samples differ.
+        If X is a path, or paths, or nothing; if the shapes of its samples differ; or if some of it is masked.
     """
+    if np.ma.is_masked(X):
+        raise ValueError(
+            f"{np.ma.count_masked(X)} of {np.size(X)} values of X are masked, for which a flow knows nothing else. "
+            "Leave these samples out, or fill the values in: X.filled(0), say."
+        )
     first = X[0] if isinstance(X, list | tuple) and len(X) else X
     if first is None or isinstance(first, str | os.PathLike):
         what = "None" if first is None else f"the path {os.fspath(first)!r}{'' if first is X else ' and others'}"
@@ -417,11 +441,7 @@ def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64
             f"every label equals unlabeled={unlabeled!r}, but at least two classes need labelled rows. "
             "Pass labels for some rows, or another value of unlabeled."
         )
-    labels = y[~missing]
-    if labels.dtype == object and all(isinstance(label, str) for label in labels):
-        labels = labels.astype(str).astype(object)
-    elif labels.dtype == object:
-        labels = np.array(labels.tolist())
+    labels = unboxed(y[~missing])
     check_classification_targets(labels)
     classes, encoded = np.unique(labels, return_inverse=True)
     if len(classes) < 2:

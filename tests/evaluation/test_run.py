@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -16,6 +18,7 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 from flowexpr import FlowExpressionClassifier
@@ -406,6 +409,52 @@ def test_unlabelled_rows_train_those_who_know_them_and_are_never_tested(tiny):
         ValueError, match=r"unlabeled was expected to be the same for all estimators, but came as \[-1, -2"
     ):
         evaluate({"a": tiny(unlabeled=-1), "b": tiny(unlabeled=-2)}, X, y)
+
+
+def test_unlabelled_rows_are_no_class_of_what_stands_behind_a_flow(tiny):
+    X, subject = np.random.default_rng(0).normal(size=(48, 2)), np.repeat(np.arange(8), 6)
+    y = np.where(np.arange(48) % 3 == 0, 9, np.arange(48) % 2)
+    flow = tiny(unlabeled=9, max_steps=2)
+    estimators = {
+        "behind": make_pipeline(flow, Counting()),
+        "stack": StackingClassifier([("flow", flow)], cv=2),
+        "scaled": make_pipeline(StandardScaler(), flow),
+        "search": GridSearchCV(flow, {"n_flows": [1]}, cv=GroupKFold(2)),
+    }
+    result = evaluate(
+        estimators, X, y, subject=subject, protocols=["subject"], n_splits=2, return_estimators=True, max_folds=1
+    )
+    assert result.classes.tolist() == [0, 1]
+    n_rows = {row.estimator: row.n_train for row in result.folds}
+    assert n_rows == {"behind": 16, "stack": 16, "scaled": 24, "search": 24}
+    assert all(np.isfinite(row.log_loss) for row in result.folds)
+    assert result.estimators["behind", "subject"][0][-1].n_rows_ == 16
+
+
+def test_masked_labels_and_names_are_refused():
+    X, y, subject = np.zeros((12, 2)), np.arange(12) % 2, np.arange(12) // 3
+    for changes, message in (
+        ({"y": np.ma.masked_equal(y, 1)}, "6 of 12 labels are masked"),
+        ({"subject": np.ma.masked_equal(subject, 1)}, "row 3"),
+        ({"X": np.ma.masked_equal(X, 0)}, "24 of 24 values of X are masked"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate({"dummy": DummyClassifier()}, **{"X": X, "y": y, "subject": subject} | changes, n_splits=2)
+
+
+def test_data_frames_reach_the_estimators_with_their_names(tmp_path):
+    pd = pytest.importorskip("pandas")
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"kind": random.choice(["a", "b"], 24), "b": random.normal(size=24)})
+    encoded = make_column_transformer((OneHotEncoder(), ["kind"]), (StandardScaler(), ["b"]))
+    model = make_pipeline(encoded, LogisticRegression())
+    call = {"y": (frame["kind"] == "a").to_numpy(), "protocols": ["random"], "n_splits": 2, "checkpoint_dir": tmp_path}
+    result = evaluate({"model": model}, frame, **call)
+    assert result.summary()[0]["accuracy"] == 1
+    n_kept = len(list(tmp_path.iterdir()))
+    with pytest.raises(ValueError, match="kind"):  # other names are another call
+        evaluate({"model": model}, frame.rename(columns={"kind": "sort"}), **call)
+    assert len(list(tmp_path.iterdir())) == n_kept
 
 
 def test_people_without_any_label_are_not_tested(tiny):

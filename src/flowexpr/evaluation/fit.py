@@ -41,17 +41,17 @@ class Outcome:
     estimator: BaseEstimator | None
 
 
-def run_fit(
-    fit: Fit, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None, classes: np.ndarray, *, keep: bool
-) -> Outcome:
+def run_fit(fit: Fit, X: Any, y: np.ndarray, groups: np.ndarray | None, classes: np.ndarray, *, keep: bool) -> Outcome:
     """Clone the estimator, fit it on the training rows and score it on the test rows.
 
     Parameters
     ----------
     fit : Fit
         The estimator and the rows.
-    X, y : ndarray of shape (n_samples, ...), (n_samples,)
-        All data.
+    X : ndarray or data frame of shape (n_samples, ...)
+        All samples.
+    y : ndarray of shape (n_samples,)
+        All labels.
     groups : ndarray of shape (n_samples,) or None
         Passed on to estimators whose `fit` takes them, or a part of which does.
     classes : ndarray of shape (n_classes,)
@@ -67,9 +67,9 @@ def run_fit(
     fitted = clone(fit.estimator)
     fit_params = {} if groups is None else _with_groups(fitted, groups[fit.train])
     start = time.perf_counter()
-    fitted.fit(X[fit.train], y[fit.train], **fit_params)
+    fitted.fit(_take(X, fit.train), y[fit.train], **fit_params)
     middle = time.perf_counter()
-    proba = _aligned_proba(fitted, X[fit.test], classes)
+    proba = _aligned_proba(fitted, _take(X, fit.test), classes)
     end = time.perf_counter()
     y_true, y_pred = y[fit.test], classes[proba.argmax(axis=1)]
     score = FoldScore(
@@ -88,6 +88,10 @@ def run_fit(
     return Outcome(score, proba, fitted if keep else None)
 
 
+def _take(X: Any, rows: np.ndarray) -> Any:
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
 def _with_groups(estimator: BaseEstimator, groups: np.ndarray) -> dict[str, np.ndarray]:
     """Return the parameters by which groups reach whatever in an estimator takes them; none where nothing does."""
     if has_fit_parameter(estimator, "groups"):
@@ -102,7 +106,7 @@ def _with_groups(estimator: BaseEstimator, groups: np.ndarray) -> dict[str, np.n
     return {f"{name}__{key}": value for key, value in _with_groups(last, groups).items()}
 
 
-def _aligned_proba(fitted: Any, X: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def _aligned_proba(fitted: Any, X: Any, classes: np.ndarray) -> np.ndarray:
     """Probabilities in the order of `classes`, 0 for a class that the training fold did not hold."""
     proba = np.zeros((len(X), len(classes)))
     proba[:, np.searchsorted(classes, fitted.classes_)] = fitted.predict_proba(X)

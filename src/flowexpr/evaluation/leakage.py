@@ -45,7 +45,7 @@ class LeakCounter:
         self._pictures: np.ndarray | None
         if X.ndim >= 3:
             self.measure, self._pictures = "images", _unit_rows(_small_pictures(X))
-        elif X[0].size >= FEWEST_VALUES:
+        elif X[0].size >= FEWEST_VALUES and X.dtype.kind in "biuf":
             self.measure, self._pictures = "rows", _unit_rows(_standardised(X))
         else:
             self.measure, self._pictures = "none", None

@@ -14,6 +14,8 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import StackingClassifier
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length
 from tqdm import tqdm
 
@@ -22,7 +24,7 @@ from flowexpr.evaluation.fit import Fit, Outcome, run_fit
 from flowexpr.evaluation.leakage import LeakCounter
 from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits, possible_protocols
 from flowexpr.evaluation.result import EvaluationResult, Predictions
-from flowexpr.inputs import as_array, split_labels
+from flowexpr.inputs import as_array, check_lengths, of_their_kinds, split_labels
 from flowexpr.persistence import library_versions
 
 __all__ = ["evaluate"]
@@ -55,10 +57,10 @@ def evaluate(
         held out inside `fit` does not leak either; so does the last step of a pipeline, and the search of
         `GridSearchCV` and the like.
     X : array-like of shape (n_samples, ...)
-        Images or rows, as the estimators take them.
+        Images or rows, as the estimators take them; a data frame reaches them as one.
     y : array-like of shape (n_samples,)
-        Labels. Rows whose label is the parameter `unlabeled` of an estimator train those that have it set, and no
-        other; they are not tested.
+        Labels. Rows whose label is the parameter `unlabeled` of an estimator train those that have it set, or whose
+        last step or searched estimator has it, and no other; they are not tested.
     subject, clip : array-like of shape (n_samples,) or None, default=None
         Who is seen, and in which recording.
     clip_names : {"auto", "recording", "within subject"}, default="auto"
@@ -115,7 +117,11 @@ def evaluate(
     >>> [(row["protocol"], row["accuracy"]) for row in result.summary()]
     [('random', 1.0), ('subject', 1.0), ('loso', 1.0)]
     """
-    X, y = np.asarray(as_array(X)), np.asarray(y)
+    X = as_array(X)
+    samples = X if hasattr(X, "iloc") else np.asarray(X)  # a data frame keeps the names of its columns
+    X = np.asarray(X)
+    check_lengths(X.shape, y)
+    y = np.asarray(of_their_kinds(y))
     check_consistent_length(X, y, subject, clip)
     for name, column in (("y", y), ("subject", subject), ("clip", clip)):
         if column is not None and np.ndim(column) != 1:
@@ -160,14 +166,15 @@ def evaluate(
         leakage={name: leaks.count(folds) for name, folds in splits.items()},
     )
     fits = [
-        Fit(name, protocol, fold, estimator, train if _unlabelled_in(estimator) else train[labelled[train]], test)
+        Fit(name, protocol, fold, estimator, train if _learns_unlabelled(estimator) else train[labelled[train]], test)
         for protocol, folds in splits.items()
         for name, estimator in estimators.items()
         for fold, (train, test) in enumerate(folds)
     ]
     fit_groups = groups.get("subject", groups.get("clip"))
-    store = None if checkpoint_dir is None else FitStore(checkpoint_dir, X, y, fit_groups)
-    task = _Task(X, y, fit_groups, classes, store, return_estimators)
+    columns = np.array(getattr(samples, "columns", []), dtype=object)
+    store = None if checkpoint_dir is None else FitStore(checkpoint_dir, X, y, fit_groups, columns)
+    task = _Task(samples, y, fit_groups, classes, store, return_estimators)
     outcomes = _run_all(fits, task, n_jobs, progress)
     for protocol in splits:
         for name in estimators:
@@ -180,6 +187,18 @@ def _unlabelled_in(estimator: BaseEstimator) -> list[Any]:
     """Return the values of `unlabeled` that are set in an estimator, or in those inside it."""
     parameters = estimator.get_params().items()
     return [value for name, value in parameters if name.rpartition("__")[2] == "unlabeled" and value is not None]
+
+
+def _learns_unlabelled(estimator: BaseEstimator) -> bool:
+    """Tell whether what predicts in the end has `unlabeled` set; a forest behind a flow would make a class of it."""
+    while True:
+        parameters = estimator.get_params(deep=False)
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        elif parameters.keys() & {"param_grid", "param_distributions"}:  # a search
+            estimator = parameters["estimator"]
+        else:
+            return parameters.get("unlabeled") is not None
 
 
 def _value_of_unlabelled(estimators: Mapping[str, BaseEstimator]) -> Any:
@@ -208,7 +227,7 @@ def _described(estimator: BaseEstimator) -> str:
 class _Task:
     """The data of one call of `evaluate`, and what to do with every fit; travels to the processes."""
 
-    X: np.ndarray
+    X: Any
     y: np.ndarray
     groups: np.ndarray | None
     classes: np.ndarray
@@ -303,7 +322,9 @@ def _check_request(
     for name, estimator in estimators.items():
         if isinstance(estimator, type):
             raise ValueError(f"estimators[{name!r}] is the class {estimator.__name__}. Pass {estimator.__name__}().")
-        if not hasattr(estimator, "predict_proba"):
+        # A stack whose last estimator is left to scikit-learn has it once it is fitted.
+        is_stack = isinstance(estimator, StackingClassifier) and estimator.final_estimator is None
+        if not hasattr(estimator, "predict_proba") and not is_stack:
             raise ValueError(
                 f"estimators[{name!r}] has no predict_proba, which the log loss needs. Wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV."
