@@ -84,10 +84,7 @@ def test_numpy_numbers_will_do(clf, number):
 )
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
 def test_labels_that_can_be_fitted_can_be_scored(labels, unlabeled, tiny):
-    if isinstance(labels, list):
-        y = labels * 10
-    else:
-        y = labels.tile(10) if hasattr(labels, "tile") else np.tile(labels, 10)
+    y = labels * 10 if isinstance(labels, list) else labels.repeat(10)
     X = np.random.default_rng(0).normal(size=(40, 3))
     clf = tiny(unlabeled=unlabeled, max_steps=3).fit(X, y)
     truth = [one[0] if isinstance(one, list) else one for one in (y.tolist() if hasattr(y, "tolist") else y)]
