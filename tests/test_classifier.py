@@ -212,6 +212,30 @@ def test_decode_undoes_encode_of_vectors(fitted_vectors, two_features):
     np.testing.assert_allclose(fitted_vectors.decode(fitted_vectors.encode(X)), X, rtol=1e-4, atol=1e-4)
 
 
+def test_latents_of_any_real_kind_are_decoded_and_others_refused(fitted_vectors, two_features):
+    latents = dict(fitted_vectors.encode(two_features[0]))
+    labels = latents.pop("y")
+    decoded = fitted_vectors.decode(latents)
+    assert np.array_equal(
+        fitted_vectors.decode({k: z.astype(z.dtype.newbyteorder(">")) for k, z in latents.items()}), decoded
+    )
+    for wrong, message in (
+        ({k: z.astype(object) for k, z in latents.items()}, "real numbers, but is of dtype object"),
+        ({k: z + 0j for k, z in latents.items()}, "real numbers, but is of dtype complex"),
+        ({"z1_prime": latents["z1_prime"][:, 0], "y": labels}, r"z1_prime was expected to have shape \(n, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted_vectors.decode(wrong)
+
+
+def test_vectors_of_every_float_are_fitted(two_features, tiny):
+    X, y = two_features
+    longer, shorter = X.astype(np.longdouble), torch.from_numpy(X).bfloat16()
+    for given, same in ((longer, X), (shorter, shorter.float())):
+        found = tiny(max_steps=2).fit(given, y).predict_proba(given)
+        np.testing.assert_allclose(found, tiny(max_steps=2).fit(same, y).predict_proba(same), atol=1e-9)
+
+
 def test_decode_makes_z1_from_z1_prime_and_labels(fitted_images, colour_images):
     X, y = colour_images
     latents = fitted_images.encode(X, y)

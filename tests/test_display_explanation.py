@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowexpr.display import ExplanationDisplay
-from flowexpr.display.explanation import evidence_picture
+from flowexpr.display.explanation import _number, evidence_picture
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -129,6 +129,31 @@ def test_changes_of_features_are_in_standard_deviations(fitted_vectors, two_feat
     assert [bar.get_width() for bar in panel.patches] == pytest.approx(sorted(change, key=lambda x: -abs(x)))
     nothing = replace(one, counterfactual=replace(one.counterfactual, image=one.image))
     assert not draw(nothing).axes_["counterfactual"].patches
+
+
+def test_many_features_are_all_told(fitted_vectors, two_features):
+    (one,) = fitted_vectors.explain(two_features[0][:1])
+    names = [f"f{i}" for i in range(30)]
+    nats = dict(zip(names, np.linspace(3.0, 0.1, 30), strict=True))
+    image = np.full(30, 1e5)
+    way = replace(one.counterfactual, image=image + 0.4 * np.arange(30))
+    many = replace(
+        one, image=image, regions=nats, counterfactual=way, feature_names=names, feature_scales=np.full(30, 0.4)
+    )
+    axes = draw(many).axes_
+    labels = [label.get_text() for label in axes["features"].get_yticklabels()]
+    assert labels == [*names[:11], "19 others"]
+    assert sum(bar.get_width() for bar in axes["features"].patches) == pytest.approx(sum(nats.values()))
+    assert axes["counterfactual"].get_xlabel().endswith("the 12 largest of 29")
+    assert axes["counterfactual"].get_yticklabels()[0].get_text() == "f29: 100000.00 to 100011.60"
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "text"),
+    [(5.1, 0.4, "5.10"), (1050.0, 300.0, "1050"), (0.0, 1e-9, "0"), (3e-9, 1e-9, "3e-09"), (4.2e12, 1e9, "4.2e+12")],
+)
+def test_numbers_have_the_digits_of_their_feature(value, scale, text):
+    assert _number(value, scale) == text
 
 
 def test_an_empty_map_has_neither_bars_nor_scale(explained, fitted_vectors, two_features):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowexpr import PAPER, FlowExpressionClassifier, inputs
-from flowexpr.inputs import as_array, as_rows, find_input_range
+from flowexpr.inputs import as_array, as_rows, check_pixels, find_input_range
 from flowexpr.parameters import CHECKS, choose_n_blocks
 from flowexpr.training.loop import Trainer
 
@@ -335,6 +335,14 @@ def test_automatic_n_blocks_makes_a_small_latent_where_the_sides_allow(height, w
 def test_only_fitting_n_blocks_is_named_alone():
     with pytest.raises(ValueError, match=r"n_blocks=2 needs sides divisible by 4, but .* 6 x 8\. Pass n_blocks=1, or"):
         choose_n_blocks(2, 6, 8)
+
+
+def test_black_and_white_floats_are_told_where_255_was_white():
+    rows = np.array([[0.0, 1.0, 0.0]])
+    with pytest.warns(UserWarning, match="taken as nearly black"):
+        check_pixels(rows, (0.0, 255.0))
+    check_pixels(rows, (0.0, 1.0))
+    check_pixels(np.zeros((1, 3)), (0.0, 255.0))
 
 
 @pytest.mark.parametrize(

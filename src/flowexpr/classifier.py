@@ -22,6 +22,7 @@ from flowexpr.fitting import build_module, run_fit, unchanged_if_refused
 from flowexpr.inference import Predictor
 from flowexpr.inputs import (
     as_labels,
+    as_latent,
     as_rows,
     check_features,
     check_latents,
@@ -489,10 +490,13 @@ class FlowExpressionClassifier(
                 f"latents were expected to be a mapping with {', '.join(names)}, but are {type(latents).__name__}. "
                 "Pass what `encode` returned."
             )
-        given = {name: np.asarray(level) for name, level in dict(latents).items()}
+        given = {
+            name: np.asarray(level) if name == "y" else as_latent(name, level) for name, level in dict(latents).items()
+        }
         exact = all(level.dtype == np.float64 for name, level in given.items() if name != "y")
         predictor = self._predictor(exact=exact)
         if "z1" not in given and {"z1_prime", "y"} <= given.keys():
+            check_latents({"z1_prime": given["z1_prime"]}, [self.class_latents_[0].shape[1:]])
             labels = self._class_indices(given["y"], len(given["z1_prime"]))
             given["z1"] = predictor.z1_from_prime(given["z1_prime"], labels)
         missing = [name for name in names if name not in given]

@@ -78,6 +78,11 @@ def embed(
         raise ValueError(f'method should be "tsne", "umap" or "pca", but is {method!r}.')
     if len(latents) < 5:
         raise ValueError(f"A map needs at least 5 images, but X has {len(latents)}.")
+    latents = np.asarray(latents)
+    if latents.shape[1] == 1:
+        latents = np.column_stack([latents, np.zeros(len(latents))])  # a line
+    if np.ptp(latents, axis=0).max() == 0:
+        return np.zeros((len(latents), 2))  # t-SNE divides by their spread
     n_components = 2 if method == "pca" else min(N_COMPONENTS, *latents.shape)
     components = PCA(n_components, random_state=random_state).fit_transform(latents)
     if method == "pca":

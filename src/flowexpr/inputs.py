@@ -17,6 +17,7 @@ __all__ = [
     "as_array",
     "as_frame",
     "as_labels",
+    "as_latent",
     "as_rows",
     "check_features",
     "check_groups",
@@ -257,6 +258,7 @@ def as_array(X: Any) -> Any:
         )
     if hasattr(X, "detach"):  # a tensor, with a gradient maybe, or on a GPU
         X = X.detach().cpu()
+        X = X.float() if "bfloat16" in str(X.dtype) else X  # of which numpy knows nothing
     is_array_like = isinstance(X, list | tuple) or hasattr(X, "__array__")
     if is_array_like and not isinstance(X, np.ndarray) and not hasattr(X, "iloc"):
         X = _without_gaps(X)
@@ -374,6 +376,11 @@ def check_pixels(rows: NDArray[Any], input_range: tuple[float, float]) -> None:
             )
         return
     is_fraction = rows.dtype == np.bool_ or (rows.dtype.kind == "f" and (rows != np.rint(rows)).any())
+    if of_bytes and not is_fraction and rows.dtype.kind == "f" and high == 1:
+        warn(
+            "images of the numbers 0 and 1 alone are taken as nearly black, since those that the model was fitted on "
+            "run to 255. Scale X as the training images were scaled."
+        )
     is_unscaled = of_bytes and is_fraction and 0 < high <= 1
     if is_unscaled or low < input_range[0] - ROUNDING or high > input_range[1] + ROUNDING:
         raise ValueError(
@@ -393,6 +400,14 @@ def check_features(rows: NDArray[Any], mean: tuple[float, ...], scale: tuple[flo
             f"X holds {rows[row, column]:.3g} in row {row}, column {column}, where the training samples have "
             f"{mean[column]:.3g}{spread}: too large to compute with. Mend or leave out such rows."
         )
+
+
+def as_latent(name: str, level: Any) -> NDArray[np.floating]:
+    """Return a latent as an array of native floats; raise a ValueError where it holds anything but real numbers."""
+    level = np.asarray(level)
+    if level.dtype.kind not in "biuf":
+        raise ValueError(f"{name} was expected to hold real numbers, but is of dtype {level.dtype}.")
+    return level.astype(np.float64 if level.dtype.kind != "f" else level.dtype.newbyteorder("="), copy=False)
 
 
 def check_latents(levels: dict[str, NDArray[Any]], shapes: list[tuple[int, ...]]) -> None:

@@ -152,7 +152,7 @@ class VectorSignal:
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         bandwidth = (4 / ((d + 2) * n)) ** (1 / (d + 4))
         return cls(
-            tuple(np.where(constant, rows[0], mean).tolist()),
+            tuple(np.where(constant, rows[0].astype(np.float64), mean).tolist()),
             tuple(np.where(constant, 1.0, scale).tolist()),
             NOISE_SHARE * bandwidth,
             constant=tuple(constant.tolist()),

@@ -11,7 +11,7 @@ from flowexpr.datasets import make_faces
 from flowexpr.explain import counterfactual, descent, encode_reference
 from flowexpr.explain.evidence import EvidenceModel
 from flowexpr.explain.neutral_version import Rest
-from flowexpr.explain.text import describe_way
+from flowexpr.explain.text import describe_way, percent
 
 SMALL = {"n_flows": 2, "hidden_channels": 16, "head_n_flows": 2, "head_hidden_channels": 16}
 
@@ -125,11 +125,13 @@ def test_map_starts_from_the_neutral_class_where_there_is_one(faces, rest, named
         at_start = one.baseline_probabilities
         if one.label == rest:
             is_reached, goal = at_start.max() <= 3 * at_start.min(), "a tie of all classes"
-            assert one.start == f"this face moved {'to' if is_reached else 'towards'} {goal}"
+            moved = f"this face moved {'to' if is_reached else 'towards'} {goal}"
         else:
             is_reached = at_start[list(clf.classes_).index(rest)] >= 0.5
-            assert one.start == (start if is_reached else f"this face moved towards {rest}")
+            moved = start if is_reached else f"this face moved towards {rest}"
             assert after > before
+        said = f"(taken for {clf.classes_[at_start.argmax()]}, {percent(at_start.max())})"
+        assert one.start == (moved if is_reached else f"{moved} {said}")
         reached.append(is_reached)
         assert f"than {one.start}" in one.text
     assert np.mean(reached) > 0.5
@@ -145,14 +147,19 @@ def test_the_start_of_a_map_is_not_called_what_the_model_does_not_say(faces, mon
         of_rest = one.baseline_probabilities[list(clf.classes_).index("neutral")]
         assert of_rest < 0.5
         assert (one.start == "a neutral version of this face") == (of_rest >= 0.5)
-        assert (one.start == "this face moved towards neutral") == (of_rest < 0.5)
+        said = one.baseline_probabilities.argmax()
+        taken_for = f"taken for {clf.classes_[said]}, {100 * one.baseline_probabilities[said]:.0f} %"
+        assert one.start == f"this face moved towards neutral ({taken_for})"
 
 
 def test_map_of_a_model_without_a_neutral_class_starts_near_a_tie(model, explained):
     for one in explained:
         at_start = model.predict_proba(one.baseline[None])[0]
         is_tie = one.baseline_probabilities.max() <= 3 * one.baseline_probabilities.min()
-        assert one.start == f"this face moved {'to' if is_tie else 'towards'} a tie of all classes"
+        said = one.baseline_probabilities.argmax()
+        taken_for = f" (taken for {model.classes_[said]}, {percent(one.baseline_probabilities[said])})"
+        moved = "to a tie of all classes" if is_tie else f"towards a tie of all classes{taken_for}"
+        assert one.start == f"this face moved {moved}"
         assert at_start.max() < one.probabilities.max()
         assert -np.log(at_start).mean() < -np.log(one.probabilities).mean()
     assert sum(one.start == "this face moved to a tie of all classes" for one in explained) >= (

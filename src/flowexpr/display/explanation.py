@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ AGAINST, FOR = COLOURS[0], COLOURS[1]
 OTHER = "0.75"
 
 MOST_BARS = 12
-"""Features of a vector that are shown: those of the largest evidence."""
+"""Features of a vector that are shown, at most: those of the largest evidence, the others as one."""
 
 LEAST_CHANGE = 1e-6
 """Standard deviations; less is rounding."""
@@ -218,8 +219,12 @@ class ExplanationDisplay:
 
     def _draw_features(self, ax: Axes) -> None:
         regions = dict(self.explanation.regions or {})
-        largest = sorted(regions, key=lambda name: -abs(regions[name]))[:MOST_BARS]
-        self._draw_nats(ax, {name: regions[name] for name in largest})
+        by_size = sorted(regions, key=lambda name: -abs(regions[name]))
+        n_shown = len(by_size) if len(by_size) <= MOST_BARS else MOST_BARS - 1
+        shown = {name: regions[name] for name in by_size[:n_shown]}
+        if by_size[n_shown:]:
+            shown[f"{len(by_size) - n_shown} others"] = sum(regions[name] for name in by_size[n_shown:])
+        self._draw_nats(ax, shown)
 
     def _draw_nats(self, ax: Axes, shown: dict[str, float]) -> None:
         """Draw what the map sums to by region or feature, and what it is the difference to."""
@@ -252,11 +257,16 @@ class ExplanationDisplay:
         """Draw the largest changes of features on the way to the counterfactual, of all in the same unit."""
         one, way = self.explanation, self.explanation.counterfactual
         assert way is not None
-        change = (np.asarray(way.image, dtype=np.float64) - one.image) / np.asarray(one.feature_scales)
-        largest = [i for i in np.argsort(-np.abs(change))[:MOST_BARS] if abs(change[i]) > LEAST_CHANGE]
-        names = one.feature_names or []
-        shown = {f"{names[i]}: {one.image[i]:.3g} to {way.image[i]:.3g}": float(change[i]) for i in largest}
+        names, scales = one.feature_names or [], np.asarray(one.feature_scales)
+        change = (np.asarray(way.image, dtype=np.float64) - one.image) / scales
+        changed = [i for i in np.argsort(-np.abs(change)) if abs(change[i]) > LEAST_CHANGE]
+        shown = {
+            f"{names[i]}: {_number(one.image[i], scales[i])} to {_number(way.image[i], scales[i])}": float(change[i])
+            for i in changed[:MOST_BARS]
+        }
         unit = "change, standard deviations of the training samples"
+        if len(changed) > MOST_BARS:
+            unit += f"; the {MOST_BARS} largest of {len(changed)}"
         _bars(ax, shown, [OTHER] * len(shown), unit, describe_way(way, one.classes, "sample"))
         if not shown:
             ax.set_axis_off()
@@ -361,6 +371,15 @@ def as_colours(images: NDArray[Any]) -> NDArray[np.float64]:
 def _stacked(images: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
     """Return images in colours, each from its own type: the sample may be uint8 where the model's images are floats."""
     return np.concatenate([as_colours(image[np.newaxis]) for image in images])
+
+
+def _number(value: float, scale: float) -> str:
+    """Write a feature's value with the digits that a tenth of its standard deviation changes."""
+    decimals = 1 - math.floor(math.log10(scale))
+    if decimals <= 6 and abs(value) < 1e7:
+        return f"{value:.{max(0, decimals)}f}"
+    digits = decimals + (math.floor(math.log10(abs(value))) + 1 if value else 0)
+    return f"{value:.{max(3, digits)}g}"
 
 
 def _bars(ax: Axes, values: dict[Any, float], colours: list[str], unit: str, title: str) -> None:

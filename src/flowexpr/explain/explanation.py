@@ -48,8 +48,9 @@ class Explanation:
         What the map starts from, in words, by what the model takes it for: "a neutral version of this face" (the
         class at rest has at least half of the probability), "this face moved to LABEL" where another class was named,
         or "this face moved to a tie of all classes" (none is more than three times as probable as another; of two, none
-        has more than three fifths); "moved towards" them where the model was not led that far, "this face itself, since
-        no other start was found", or "the neutral face given". Of vectors "sample" instead of "face".
+        has more than three fifths); "moved towards" them, "(taken for LABEL, 85 %)", where the model was not led that
+        far, "this face itself, since no other start was found", or "the neutral face given", whatever the model takes
+        it for. Of vectors "sample" instead of "face".
     baseline : ndarray or None
         That sample, in the shape of `image`; quantised.
     baseline_probabilities : ndarray of shape (n_classes,) or None

@@ -18,7 +18,7 @@ from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.neutral_version import Rest, neutral_versions
 from flowexpr.explain.pixel_map import N_POINTS, integrate_along_line, smooth
 from flowexpr.explain.regions import ELSEWHERE, REGIONS, FaceFrame, region_labels
-from flowexpr.explain.text import describe
+from flowexpr.explain.text import describe, percent
 from flowexpr.parameters import is_real
 from flowexpr.signals import VectorSignal
 
@@ -266,17 +266,24 @@ class _Batch:
             return _Starts(given, probabilities, [f"the neutral {thing} given"] * len(neutral))
         found = neutral_versions(model, *self.found[0])
         reached = self.rest.reached(found.probabilities.log())
-        told = zip(found.moved.tolist(), reached.tolist(), self.rest.is_tie.tolist(), strict=True)
-        return _Starts(found.x, found.probabilities.cpu().numpy(), [self._name_of_start(thing, *one) for one in told])
+        probabilities = found.probabilities.cpu().numpy()
+        told = zip(found.moved.tolist(), reached.tolist(), self.rest.is_tie.tolist(), probabilities, strict=True)
+        return _Starts(found.x, probabilities, [self._name_of_start(thing, *one) for one in told])
 
-    def _name_of_start(self, thing: str, is_moved: bool, is_reached: bool, is_tie: bool) -> str:
+    def _name_of_start(
+        self, thing: str, is_moved: bool, is_reached: bool, is_tie: bool, probabilities: NDArray[np.float64]
+    ) -> str:
         at_rest, classes = self.explainer.at_rest, self.explainer.estimator.classes_
         if not is_moved:
             return f"this {thing} itself, since no other start was found"
         if is_reached and not is_tie and at_rest == self.explainer.neutral_class:
             return f"a neutral version of this {thing}"
         goal = "a tie of all classes" if is_tie or at_rest is None else str(classes[at_rest])
-        return f"this {thing} moved {'to' if is_reached else 'towards'} {goal}"
+        if is_reached:
+            return f"this {thing} moved to {goal}"
+        # Nearer to a tie in the mean of all classes it may be surer of one of them than the sample is.
+        said = probabilities.argmax()
+        return f"this {thing} moved towards {goal} (taken for {classes[said]}, {percent(probabilities[said])})"
 
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample taken for the other class; for the first, where the model says the other already."""

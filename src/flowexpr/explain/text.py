@@ -123,7 +123,7 @@ def _where(regions: Mapping[Any, float]) -> str:
     """Return the shares of what speaks for it, and the nats against."""
     positive = _largest({name: nats for name, nats in regions.items() if nats > 0})
     total = sum(positive.values())
-    for_it = [f"{name} {_percent(nats / total)}" for name, nats in positive.items() if nats > LEAST_SHARE * total]
+    for_it = [f"{name} {percent(nats / total)}" for name, nats in positive.items() if nats > LEAST_SHARE * total]
     negative = _largest({name: -nats for name, nats in regions.items() if nats < 0})
     against = [f"{name} {_nats(nats)} nats" for name, nats in negative.items() if nats >= LEAST_DIVIDED]
     text = f"; of what speaks for it: {', '.join(for_it)}" if total >= LEAST_DIVIDED else ""
@@ -145,10 +145,10 @@ def _nats(amount: float) -> str:
 def _probability(share: float) -> str:
     if share > SUREST:
         return "over 99.99 %"
-    return "under 1 %" if share < 0.005 else _percent(share)
+    return "under 1 %" if share < 0.005 else percent(share)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     if 0.995 <= share < 1:
         return f"{min(100 * share, 99.99):.2f} %"
     return f"{100 * share:.0f} %"
