@@ -230,7 +230,7 @@ def test_latents_of_any_real_kind_are_decoded_and_others_refused(fitted_vectors,
 
 def test_vectors_of_every_float_are_fitted(two_features, tiny):
     X, y = two_features
-    longer, shorter = X.astype(np.longdouble), torch.from_numpy(X).bfloat16()
+    longer, shorter = X.astype(np.longdouble), torch.from_numpy(X.copy()).bfloat16()
     for given, same in ((longer, X), (shorter, shorter.float())):
         found = tiny(max_steps=2).fit(given, y).predict_proba(given)
         np.testing.assert_allclose(found, tiny(max_steps=2).fit(same, y).predict_proba(same), atol=1e-9)

@@ -10,12 +10,15 @@ the unit it was in, and whoever reads the folder finds a whole data set or none.
 import csv
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -222,8 +225,10 @@ def _units(
 ) -> tuple[list[_Unit], list[Row]]:
     """Cut the work into units; segments without their video, and images without a label beside them, become rows."""
     plan: list[tuple[list[Source], list[Segment] | None]] = []
-    rest = list(segments or [])
-    _check_segments(rest, files)
+    _check_segments(segments or (), files)
+    of_video: dict[str, list[tuple[int, Segment]]] = defaultdict(list)
+    for numbered in enumerate(segments or ()):
+        of_video[numbered[1].video].append(numbered)
     unnamed: list[Source] = []
     for source in files:
         if not is_video(source.path):
@@ -239,9 +244,8 @@ def _units(
         elif segments is None:
             plan.append(([source], None))
         else:
-            own = [segment for segment in rest if _names(segment.video, source.path)]
-            rest = [segment for segment in rest if segment not in own]
-            plan.append(([source], own))
+            own = [numbered for end in _endings(source.path) for numbered in of_video.pop(end, ())]
+            plan.append(([source], [segment for _, segment in sorted(own, key=itemgetter(0))]))
     if segments is not None:
         _check_known(plan)
     if cropper.fixes:
@@ -252,7 +256,7 @@ def _units(
     ]
     unmatched = [
         cropper.lost(Row("", s.label, s.subject, s.clip, source=s.video), "no such video among the inputs")
-        for s in rest
+        for _, s in sorted(itertools.chain(*of_video.values()), key=itemgetter(0))
     ]
     unmatched += [
         cropper.lost(Row("", "", s.subject, s.clip, source=name_of(s.path)), "no segment names it, and it has no label")
@@ -261,18 +265,30 @@ def _units(
     return units, unmatched
 
 
-def _names(video: str, path: str) -> bool:
-    given = Path(name_of(path))
-    return video in (given.as_posix(), given.name) or given.as_posix().endswith(f"/{video}")
+def _endings(path: str) -> list[str]:
+    """Return what a table may call a file: its whole path, and every part of it that ends in its name."""
+    whole = Path(name_of(path)).as_posix()
+    parts = whole.split("/")
+    return list(dict.fromkeys([whole, *("/".join(parts[i:]) for i in range(1, len(parts)))]))
+
+
+def _by_ending(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of all files that a table may mean, by what it may call them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        for ending in _endings(path):
+            found[ending].append(name_of(path))
+    return found
 
 
 def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
     """Return the boxes by the whole path of the file that each is of."""
-    paths = [name_of(source.path) for source in files]
+    paths = {name_of(source.path) for source in files}
+    by_ending = _by_ending(source.path for source in files)
     of: dict[str, str] = {}
     strangers = []
     for name in dict.fromkeys(name for name, _ in boxes):
-        fitting = [path for path in paths if path == name] or [path for path in paths if _names(name, path)]
+        fitting = [name] if name in paths else by_ending.get(name, [])
         _check_one(f"boxes name {name}", list(dict.fromkeys(fitting)))
         if fitting:
             of[name] = fitting[0]
@@ -283,12 +299,11 @@ def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
     return {(of[name], frame): face for (name, frame), face in boxes.items() if name in of}
 
 
-def _check_segments(segments: list[Segment], files: list[Source]) -> None:
+def _check_segments(segments: Sequence[Segment], files: list[Source]) -> None:
     """Refuse a segment that may be of several videos: it is not guessed which is meant."""
-    videos = [source.path for source in files if is_video(source.path)]
+    by_ending = _by_ending(source.path for source in files if is_video(source.path))
     for video in dict.fromkeys(segment.video for segment in segments):
-        named = [name_of(path) for path in videos if _names(video, path)]
-        _check_one(f"segments name the video {video}", named)
+        _check_one(f"segments name the video {video}", by_ending.get(video, []))
 
 
 def _check_one(told: str, paths: list[str]) -> None:
