@@ -1,8 +1,13 @@
-"""`import flowexpr` stays light: what it brings beyond torch and scikit-learn is itself and two small packages."""
+"""What `import flowexpr` brings: beyond torch and scikit-learn itself and two small packages; and what is public."""
 
+import importlib
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "api.rst"
 
 PROGRAM = """
 import json, sys
@@ -24,3 +29,27 @@ def test_import_brings_nothing_heavy():
     assert "flowexpr" in packages
     assert packages - set(sys.stdlib_module_names) <= {"flowexpr", "safetensors", "tqdm"}
     assert not [name for name in modules if name.startswith(("flowexpr.cli", "flowexpr.display", "flowexpr.faces"))]
+
+
+def public_names():
+    """Return every name that a module which the reference lists exports, as "module.name"."""
+    modules = re.findall(r"currentmodule:: (\S+)", REFERENCE.read_text("utf-8"))
+    return {
+        f"{module}.{name}"
+        for module in modules
+        for name in importlib.import_module(module).__all__
+        if module != "flowexpr.flows"
+    }
+
+
+def test_the_reference_lists_all_that_is_public():
+    listed, module = set(), ""
+    for line in REFERENCE.read_text("utf-8").splitlines():
+        if line.startswith(".. currentmodule:: "):
+            module = line.split()[-1]
+        elif re.fullmatch(r"   \w+", line):
+            listed.add(f"{module}.{line.strip()}")
+    assert public_names() - listed == {"flowexpr.PAPER"}  # described in prose
+    for name in listed:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name

@@ -129,13 +129,13 @@ def test_closest_calls_in_mixed_precision_are_made_in_float32(method, torn, fitt
     monkeypatch.setattr(inference, "MOST_CLOSE_CALLS", 1.0)
     expected = fitted_images.predict(X)
     made_again = []
-    settle = inference.Predictor._settle
+    settle = inference.Predictor.settle
 
     def recording(self, x, logits):
         made_again.append(self.model.mixed_precision)
         return settle(self, x, logits)
 
-    monkeypatch.setattr(inference.Predictor, "_settle", recording)
+    monkeypatch.setattr(inference.Predictor, "settle", recording)
     getattr(clf, method)(X)
     assert made_again == [True, False]
     assert np.array_equal(clf.predict(X), expected)

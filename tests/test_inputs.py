@@ -382,6 +382,19 @@ def test_input_range_is_found_a_piece_at_a_time(monkeypatch):
     assert find_input_range(rows, 5) == (0, 255)
 
 
+def test_pixels_are_checked_a_piece_at_a_time(monkeypatch):
+    class Pieces(np.ndarray):
+        def __ne__(self, other):
+            assert len(self) == 1
+            return np.asarray(self) != other
+
+    monkeypatch.setattr("flowexpr.inputs.CHUNK_BYTES", 8)
+    rows = np.array([[0.5], [1.0], [0.0]]).view(Pieces)
+    check_pixels(rows, (0.0, 1.0))
+    with pytest.raises(ValueError, match=r"within 0\.\.255, but X runs from 0 to 1"):
+        check_pixels(rows, (0.0, 255.0))
+
+
 def test_floats_in_physical_units_are_warned_of():
     celsius = np.array([[22.0, 37.0]])
     with pytest.warns(UserWarning, match=r"run from 22 to 37 are taken as grey levels 0..255, of which n_bits=5 keeps"):

@@ -434,6 +434,22 @@ def test_a_description_that_lacks_a_part_is_no_model(part, fitted_vectors, tmp_p
         flowexpr.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("change", ["left out", "of another shape", "of another width"])
+def test_tensors_that_do_not_fit_are_told(change, fitted_vectors, tmp_path):
+    fitted_vectors.save(tmp_path / "model")
+    tensors, description = read_tensors(tmp_path / "model")
+    name = next(name for name in tensors if name.startswith("module.") and tensors[name].ndim == 2)
+    if change == "left out":
+        del tensors[name]
+    elif change == "of another shape":
+        tensors[name] = tensors[name][:1]
+    else:
+        description["fitted"]["architecture_"]["hidden_channels"] += 1
+    write_tensors(tmp_path / "model", tensors, description)
+    with pytest.raises(ModelFileError, match=r"lacks a part of a model, or has one that does not fit \(\w"):
+        flowexpr.load(tmp_path / "model")
+
+
 def test_a_prior_that_is_a_series_is_kept(two_features, tiny, tmp_path):
     prior = pytest.importorskip("pandas").Series([0.5, 0.3, 0.2])
     tiny(class_prior=prior, max_steps=1).fit(*two_features).save(tmp_path / "model")

@@ -17,7 +17,8 @@ from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
 from flowexpr.autocast import no_autocast
 from flowexpr.decisions import LogitClassifierMixin
-from flowexpr.explain import Explanation, explain
+from flowexpr.explain import Explanation
+from flowexpr.explain.request import explain
 from flowexpr.fitting import build_module, run_fit, unchanged_if_refused
 from flowexpr.inference import Predictor
 from flowexpr.inputs import (
@@ -109,7 +110,8 @@ class FlowExpressionClassifier(
     device : str, default="auto"
         Torch device; "auto" is a CUDA GPU where there is one.
     precision : {"auto", "mixed", "float32", "float64"}, default="auto"
-        "mixed" computes the networks of f in bfloat16, and decides between nearly equal classes again in float32.
+        "mixed" computes the networks of f in bfloat16, and decides between nearly equal classes again in float32, for
+        the closest sixteenth of a batch at most.
         "auto" is "mixed" for images where the hardware has bfloat16, else "float32".
     memory : {"auto", "store", "reversible"}, default="auto"
         Store activations for the gradient, or recompute them by inverting the flow; "auto" stores up to 4 GiB.

@@ -5,8 +5,8 @@ import warnings
 
 __all__ = ["ModelFileError", "TrainingDivergedError", "UnreadableImageError", "warn"]
 
-OWN = ("flowexpr", "torch", "contextlib")
-"""Packages whose frames lie between a warning and whom it is for; the last two wrap functions."""
+OWN = ("flowexpr", "sklearn", "torch", "contextlib")
+"""Packages whose frames lie between a warning and whom it is for; all but the first wrap functions or call them."""
 
 
 class ModelFileError(ValueError):

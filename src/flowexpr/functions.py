@@ -56,6 +56,10 @@ class _Description:
             return value.co_code, value.co_names, [self.of(constant) for constant in value.co_consts]
         if isinstance(value, FunctionType):
             return self._of_function(value)
+        if isinstance(value, tuple):
+            return tuple(self.of(each) for each in value)
+        if isinstance(value, set | frozenset):  # whose order changes from process to process
+            return type(value).__name__, sorted(str(joblib.hash(self.of(each))) for each in value)
         return _known(value) if self._lenient else value
 
     def _of_function(self, function: FunctionType) -> Any:

@@ -231,16 +231,16 @@ class Predictor:
 
     def logits(self, x: Tensor) -> NDArray[np.float64]:
         """Return the decision logits of the flow's variable x (n, ...), (n, n_classes); see `decision_logits`."""
-        return self._settle(x, self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x)))
+        return self.settle(x, self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x)))
 
     def logits_and_log_prob(self, x: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return `logits` of the flow's variable x (n, ...), and log p(x) of it as given, (n,), nats."""
         shared, by_class = self._by_class(self.with_mirror(x))
         as_given = slice(len(x))
         log_prob = shared[as_given] + logsumexp(by_class[as_given] + self.log_prior, axis=1)
-        return self._settle(x, self.mean_over_views(by_class, len(x))), log_prob
+        return self.settle(x, self.mean_over_views(by_class, len(x))), log_prob
 
-    def _settle(self, x: Tensor, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    def settle(self, x: Tensor, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the decision logits of x with the closest calls of bfloat16, if any, made again in float32."""
         if not self.model.mixed_precision:
             return logits
@@ -275,7 +275,7 @@ class Predictor:
     def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
         z = self.model.encode(self.with_mirror(x) if y is None else x)
         if y is None:
-            y = self._settle(x, self.mean_over_views(self.by_class(z[0]).cpu().numpy(), len(x))).argmax(1)
+            y = self.settle(x, self.mean_over_views(self.by_class(z[0]).cpu().numpy(), len(x))).argmax(1)
         z = tuple(level[: len(x)] for level in z)
         z1_prime, _ = self.model.head(z[0], torch.from_numpy(y).to(self.device))
         return Latents([_to_array(level) for level in z], _to_array(z1_prime), y)

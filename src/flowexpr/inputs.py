@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -375,14 +376,14 @@ def check_pixels(rows: NDArray[Any], input_range: tuple[float, float]) -> None:
                 "as floats or booleans, as the training images were."
             )
         return
-    is_fraction = rows.dtype == np.bool_ or (rows.dtype.kind == "f" and (rows != np.rint(rows)).any())
-    if of_bytes and not is_fraction and rows.dtype.kind == "f" and high == 1:
+    may_be_unscaled = of_bytes and 0 < high <= 1
+    is_fraction = rows.dtype == np.bool_ or (may_be_unscaled and _hold_fractions(rows))
+    if may_be_unscaled and not is_fraction and rows.dtype.kind == "f":
         warn(
             "images of the numbers 0 and 1 alone are taken as nearly black, since those that the model was fitted on "
             "run to 255. Scale X as the training images were scaled."
         )
-    is_unscaled = of_bytes and is_fraction and 0 < high <= 1
-    if is_unscaled or low < input_range[0] - ROUNDING or high > input_range[1] + ROUNDING:
+    if (may_be_unscaled and is_fraction) or low < input_range[0] - ROUNDING or high > input_range[1] + ROUNDING:
         raise ValueError(
             f"the model was fitted on images within {input_range[0]:g}..{input_range[1]:g}, but X runs from {low:g} "
             f"to {high:g}. Scale X as the training images were scaled, or pass uint8 images."
@@ -426,9 +427,17 @@ def check_latents(levels: dict[str, NDArray[Any]], shapes: list[tuple[int, ...]]
 
 
 def _extremes(rows: NDArray[Any]) -> tuple[float, float]:
+    found = [(chunk.min(), chunk.max()) for chunk in _chunks(rows)]
+    return float(min(low for low, _ in found)), float(max(high for _, high in found))
+
+
+def _hold_fractions(rows: NDArray[Any]) -> bool:
+    return rows.dtype.kind == "f" and any((chunk != np.rint(chunk)).any() for chunk in _chunks(rows))
+
+
+def _chunks(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
     step = max(1, CHUNK_BYTES // max(1, rows[:1].nbytes))
-    chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
-    return float(min(chunk.min() for chunk in chunks)), float(max(chunk.max() for chunk in chunks))
+    return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
 def mark_unlabelled(y: NDArray[Any], unlabeled: Any) -> NDArray[np.bool_]:

@@ -25,6 +25,9 @@ __all__ = ["library_versions", "load", "load_into", "on_cpu", "save"]
 FORMAT = 1
 """Version of the file's layout; a file with a higher one was written by a newer flowexpr."""
 
+UNFIT = (KeyError, AttributeError, RuntimeError)
+"""What is raised where tensors or names are missing, or torch finds that they do not fit."""
+
 FITTED_SCALARS = (
     "n_features_in_",
     "n_steps_",
@@ -153,9 +156,8 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     tensors, description = read_tensors(path)
     _check_format(path, description)
     parameters = description["parameters"]
-    for name in ("image_shape",):
-        if isinstance(parameters.get(name), list):
-            parameters[name] = tuple(parameters[name])
+    if isinstance(parameters.get("image_shape"), list):
+        parameters["image_shape"] = tuple(parameters["image_shape"])
     if isinstance(parameters.get("class_weight"), dict):
         weights = parameters["class_weight"]
         parameters["class_weight"] = dict(zip(weights["labels"], weights["weights"], strict=True))
@@ -174,18 +176,26 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
         ) from error
     try:
         return _restore(estimator, tensors, description)
-    except (KeyError, AttributeError) as error:
-        raise ModelFileError(
-            f"{path} lacks a part of a model ({error}). It was written by flowexpr "
-            f"{description['versions']['flowexpr']}: install that version, or fit again."
-        ) from error
+    except UNFIT as error:
+        raise _unfit(path, description, error) from error
 
 
 def load_into(estimator: "FlowExpressionClassifier", path: str | os.PathLike[str]) -> None:
     """Set the fitted attributes of an estimator from a file, leaving its parameters as they are."""
     tensors, description = read_tensors(path)
     _check_format(path, description)
-    _restore(estimator, tensors, description)
+    try:
+        _restore(estimator, tensors, description)
+    except UNFIT as error:
+        raise _unfit(path, description, error) from error
+
+
+def _unfit(path: str | os.PathLike[str], description: dict[str, Any], error: Exception) -> ModelFileError:
+    told = str(error).partition("\n\t")[2] or str(error)  # torch's list of what is missing, without its headline
+    return ModelFileError(
+        f"{path} lacks a part of a model, or has one that does not fit ({told.strip()}). It was written by flowexpr "
+        f"{description['versions']['flowexpr']}: install that version, or fit again."
+    )
 
 
 def on_cpu(module: torch.nn.Module) -> torch.nn.Module:

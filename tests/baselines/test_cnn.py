@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import flowexpr
+from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.baselines.residual_network import ResidualNetwork
 from flowexpr.exceptions import TrainingDivergedError
@@ -211,8 +212,11 @@ def test_a_calibrated_network_is_the_other_one_with_a_temperature(bright_or_dark
 
 def test_calibration_without_groups_is_warned_of(bright_or_dark):
     X, y, _ = bright_or_dark
-    with pytest.warns(UserWarning, match="calibrate='temperature' came without groups"):
-        CNNExpressionClassifier(**TINY | {"max_epochs": 1}, calibrate="temperature").fit(X, y)
+    kinds = (CNNExpressionClassifier(**TINY | {"max_epochs": 1}), FlowExpressionClassifier(max_steps=1))
+    for estimator in kinds:
+        with pytest.warns(UserWarning, match="calibrate='temperature' came without groups") as caught:
+            estimator.set_params(calibrate="temperature").fit(X, y)
+        assert [one.filename for one in caught] == [__file__]
 
 
 def test_ctrl_c_leaves_it_fitted(bright_or_dark, monkeypatch):

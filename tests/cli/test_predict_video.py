@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from flowexpr.cli import main
-from flowexpr.cli.predictions import Prediction, Smoother
+from flowexpr.cli.predictions import FexColumns, Prediction, Smoother
 from flowexpr.datasets import make_faces
 from flowexpr.faces.pictures import Picture
 
@@ -164,3 +164,10 @@ def test_without_pyav_an_earlier_output_stays(model, tmp_path, capsys, monkeypat
     assert main(["predict", str(model), str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "out.csv")]) == 2
     assert "reading videos needs PyAV" in capsys.readouterr().err
     assert (tmp_path / "out.csv").read_text() == "earlier"
+
+
+def test_labels_of_one_emotion_have_their_sum():
+    columns = FexColumns(["Happy", "happiness", "fear"], smoothed=False)
+    prediction = Prediction(Picture("a.png", None), "Happy", np.array([0.5, 0.3, 0.2]))
+    row = dict(zip(columns.header, columns.row(prediction, None), strict=True))
+    assert (row["happiness"], row["fear"], row["anger"]) == ("0.8", "0.2", "")

@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, recall_score
 
 from flowexpr.evaluation import EvaluationResult, FoldScore, Predictions, evaluate, tables
-from flowexpr.evaluation.statistics import mean_interval
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +56,6 @@ def test_images_of_one_person_make_no_interval_narrower():
     many = by_hand([0, 0, 1, 1] * 9, [0, 1, 1, 1] * 9, subject=["a", "b", "c", "d"] * 9)
     rows = few.summary()[0], many.summary()[0]
     assert rows[0]["accuracy_low"] == rows[1]["accuracy_low"] < 0.5
-
-
-def test_people_who_are_all_alike_tell_no_interval():
-    assert mean_interval(np.array([0.5, 0.5])) == (None, None)
-    assert mean_interval(np.array([0.5])) == (None, None)
-    low, high = mean_interval(np.array([0.5, 0.6]))
-    assert low < 0.5 < 0.6 < high
 
 
 def test_without_subjects_there_is_no_interval(people):

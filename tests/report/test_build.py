@@ -97,7 +97,8 @@ def test_numbers_are_those_of_the_result(page, evaluated):
     summary = evaluated[2].summary()
     for row in summary:
         assert f"{100 * row['accuracy']:.1f} %" in page
-        assert f"{100 * row['accuracy_low']:.1f} \u2013 {100 * row['accuracy_high']:.1f} %" in page
+        low, high = row["accuracy_low"], row["accuracy_high"]
+        assert ("all alike" if low == high else f"{100 * low:.1f} \u2013 {100 * high:.1f} %") in page
     shown = re.search(r'<table class="heat">(.*?)</table>', page, re.DOTALL)[1]
     shares = [int(cell) for cell in re.findall(r'<td[^>]*style="--share[^>]*>(\d+)</td>', shown)]
     matrix = evaluated[2].confusion_matrix("flow", "subject", normalize="true", average="folds")
@@ -171,6 +172,15 @@ def test_explanations_are_of_the_decisions_of_a_model_from_elsewhere(evaluated, 
         assert (flow.predict(X[[int(row)]])[0] == truth) == (tag == "right")
     said = [float(share) for share in re.findall(r"\(([\d.]+) %, not calibrated\)", told)]
     assert len(said) == 6
+
+
+def test_people_who_are_all_alike_are_no_certainty(evaluated, tmp_path):
+    X, _, result = evaluated
+    right = {key: replace(one, y_pred=one.y_true) for key, one in result.predictions.items()}
+    page = report.build(replace(result, predictions=right), None, tmp_path / "r.html", X=X).read_text("utf-8")
+    headline = re.sub(r"<[^>]+>", "", page.split('<p class="lead">')[1].split("</p>")[0])
+    assert "8 people, all alike, so that nothing tells how others would do" in headline
+    assert "interval" not in headline
 
 
 def test_mistakes_on_frames_of_one_clip_are_told_once(evaluated, flow, tmp_path):

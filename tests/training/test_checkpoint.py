@@ -506,6 +506,31 @@ def test_functions_are_told_apart_by_all_that_they_read(source):
     assert describe_function(one) != describe_function(other)
 
 
+SETS = """
+LEFT = frozenset(["eye", "brow", "cheek", "lip"])
+
+def changed(images, random):
+    known = random in {"a", "b", "c", "d"} or (1, random) in {(1, "e"), (1, "f")}
+    return images if known or random in LEFT else -images
+"""
+
+
+def test_functions_with_sets_have_the_same_digest_in_every_process(tmp_path):
+    (tmp_path / "own.py").write_text(SETS)
+    program = "import own; from flowexpr.functions import digest_of_function; print(digest_of_function(own.changed))"
+    digests = set()
+    for seed in ("1", "2", "3"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1
+    (tmp_path / "own.py").write_text(SETS.replace('"lip"', '"nose"'))
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout not in digests
+
+
 def test_damaged_seed_is_reported_and_drawn_again(tmp_path):
     (tmp_path / "key").mkdir()
     (tmp_path / "key" / "seed.json").write_text("{")

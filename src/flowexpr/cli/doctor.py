@@ -18,7 +18,7 @@ from flowexpr.parameters import resolve_device, resolve_precision
 
 __all__ = ["add_parser"]
 
-EXTRAS = ("plot", "faces", "tsne", "video", "opencv")
+EXTRAS = ("plot", "faces", "tsne", "explain", "video", "opencv")
 """The extras that users install; the others are for work on flowexpr itself."""
 
 

@@ -138,6 +138,8 @@ class OwnColumns:
 class FexColumns:
     """The columns of py-feat's Fex tables [1]_, so that its tools read the file; other labels follow as they are.
 
+    Labels that have one name there, as "happy" and "happiness", have their sum.
+
     Smoothed probabilities, and why a prediction should not be used or is missing, stand in columns after them.
 
     References
@@ -147,8 +149,9 @@ class FexColumns:
 
     def __init__(self, labels: Sequence[str], smoothed: bool):
         names = [SAME.get(label.lower(), label.lower()) for label in labels]
-        self._column, self._smoothed = {name: i for i, name in enumerate(names)}, smoothed
-        self._emotions = [*FEX_EMOTIONS, *(name for name in names if name not in FEX_EMOTIONS)]
+        self._emotions = list(dict.fromkeys([*FEX_EMOTIONS, *names]))
+        self._columns = {name: [i for i, each in enumerate(names) if each == name] for name in self._emotions}
+        self._smoothed = smoothed
         box = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore"]
         smooth = [f"smooth_{name}" for name in self._emotions] if smoothed else []
         self.header = ["frame", *box, *self._emotions, "input", "approx_time", *smooth, "rejected"]
@@ -176,6 +179,6 @@ class FexColumns:
 
     def _shares(self, values: NDArray[np.float64] | None) -> list[str]:
         return [
-            "" if values is None or name not in self._column else f"{values[self._column[name]]:.6g}"
+            "" if values is None or not self._columns[name] else f"{values[self._columns[name]].sum():.6g}"
             for name in self._emotions
         ]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowexpr.display.axes import COLOURS, clean, panels, plain
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Timeline", "TimelineDisplay"]
 

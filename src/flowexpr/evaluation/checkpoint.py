@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from flowexpr.evaluation.fit import Fit, Outcome
 from flowexpr.evaluation.result import FoldScore
 from flowexpr.persistence import library_versions
-from flowexpr.storage import write_atomically
+from flowexpr.storage import remove_abandoned, write_atomically
 from flowexpr.training.checkpoint import describe_function, describe_value, fingerprint, made_folder
 
 __all__ = ["FitStore"]
@@ -42,6 +42,7 @@ class FitStore:
 
     def __init__(self, folder: str | Path, *data: np.ndarray | None) -> None:
         self.folder = made_folder(folder)
+        remove_abandoned(self.folder)
         self.data = fingerprint(library_versions(), *data)
 
     def read(self, fit: Fit, *, with_estimator: bool) -> Outcome | None:
@@ -63,9 +64,9 @@ class FitStore:
         """Keep the outcome of a fit, atomically."""
         file = self._file(fit)
         if outcome.estimator is not None:
-            partial = file.with_suffix(f".{os.getpid()}.partial")
-            joblib.dump(outcome.estimator, partial)
-            partial.replace(file.with_suffix(".joblib"))
+            pickled = io.BytesIO()
+            joblib.dump(outcome.estimator, pickled)
+            write_atomically(file.with_suffix(".joblib"), pickled.getvalue())
         content = {"score": asdict(outcome.score), "proba": outcome.proba.tolist()}
         write_atomically(file, json.dumps(content).encode())
 

@@ -36,10 +36,10 @@ def mean_interval(
     Returns
     -------
     low, high : float or None
-        The interval; None for fewer than two values, and for values all alike, whose spread nobody knows.
+        The interval; None for fewer than two values. Values all alike give one without width, which says nothing.
     """
     n = len(values)
-    if n < 2 or np.ptp(values) == 0:
+    if n < 2:
         return None, None
     half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
     return float(max(np.mean(values) - half, low)), float(min(np.mean(values) + half, high))

@@ -8,7 +8,7 @@ from flowexpr.explain.counterfactual import Counterfactual
 from flowexpr.explain.evidence import EvidenceParts
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import Neighbour, ReferenceFaces
-from flowexpr.explain.request import encode_reference, explain
+from flowexpr.explain.request import encode_reference
 
 __all__ = [
     "Counterfactual",
@@ -18,5 +18,4 @@ __all__ = [
     "ReferenceFaces",
     "attribute",
     "encode_reference",
-    "explain",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from flowexpr.autocast import no_autocast
 from flowexpr.explain.evidence import EvidenceModel, compared_classes, refuse_one_class
+from flowexpr.explain.pixel_map import sum_colours
 from flowexpr.inputs import class_indices
 
 __all__ = ["ATTRIBUTIONS", "EvidenceFunction", "attribute", "require_captum"]
@@ -82,8 +83,7 @@ def attribute(
         with torch.inference_mode(False), torch.enable_grad():
             x = function.signal.to_model(rows[part]).to(a.device, function.dtype)
             maps.append(_by_captum(method, function, x, a[part], b[part]).detach().double().cpu().numpy())
-    values = np.concatenate(maps)
-    return values.sum(1) if values.ndim == 4 else values
+    return sum_colours(np.concatenate(maps), estimator.image_shape_)
 
 
 def require_captum(caller: str) -> None:

@@ -143,7 +143,7 @@ class EvidenceModel:
         by_class = (terms.flatten(3).sum(3) + predictor.model.head.shared_log_det()).cpu().numpy()
         logits, own = predictor.mean_over_views(by_class, n), latents
         if predictor.model.mixed_precision:
-            settled = predictor._settle(x, logits.copy())
+            settled = predictor.settle(x, logits.copy())
             again = torch.from_numpy(np.flatnonzero((settled != logits).any(1))).to(x.device)
             if len(again):
                 terms[:, again] = self._terms(self.encode(predictor.with_mirror(x[again]))[0], len(again))

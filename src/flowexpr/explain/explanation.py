@@ -74,7 +74,7 @@ class Explanation:
     feature_scales : ndarray of shape (n_features,) or None
         Standard deviations of the training vectors' features, 1 for a constant one; None for images.
     typicality : float or None
-        Share of held-out or training faces that are less typical; None for a model that was not told.
+        Share of training faces that are less typical; None for a model that was not told.
     text : str
         All of it as a sentence.
     """

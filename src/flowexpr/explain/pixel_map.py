@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from flowexpr.explain.evidence import EvidenceModel
 
-__all__ = ["LineIntegral", "integrate_along_line", "smooth"]
+__all__ = ["LineIntegral", "integrate_along_line", "smooth", "sum_colours"]
 
 N_POINTS = 16
 """Of a line, evenly placed, both ends among them."""
@@ -101,6 +101,13 @@ def integrate_along_line(model: EvidenceModel, start: Tensor, end: Tensor, a: Te
     missed = torch.where(off <= LEAST_MISSED, 0.0, off / maps.abs().sum(1))
     squares = F.normalize(way.double().flatten(1)).square()
     return LineIntegral((maps - delta[:, None] * squares).view_as(way), at_ends[0], at_ends[1], delta, missed)
+
+
+def sum_colours(maps: NDArray[np.float64], image_shape: tuple[int, int, int] | None) -> NDArray[np.float64]:
+    """Return maps (n, H, W) of (n, C, H, W), or of rows of images (H, W, C); those of vectors as they are."""
+    if image_shape is None:
+        return maps
+    return maps.sum(1) if maps.ndim == 4 else maps.reshape(-1, *image_shape).sum(-1)
 
 
 def smooth(maps: NDArray[np.float64]) -> NDArray[np.float64]:

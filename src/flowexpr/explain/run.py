@@ -16,7 +16,7 @@ from flowexpr.explain.evidence import Decided, EvidenceModel
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.neutral_version import Rest, neutral_versions
-from flowexpr.explain.pixel_map import N_POINTS, integrate_along_line, smooth
+from flowexpr.explain.pixel_map import N_POINTS, integrate_along_line, smooth, sum_colours
 from flowexpr.explain.regions import ELSEWHERE, REGIONS, FaceFrame, region_labels
 from flowexpr.explain.text import describe, percent
 from flowexpr.parameters import is_real
@@ -236,10 +236,8 @@ class _Batch:
         model, estimator = self.explainer.model, self.explainer.estimator
         start = self._start(neutral, "sample" if estimator.image_shape_ is None else "face")
         integral = integrate_along_line(model, start.x, self.decided.x, self.a, self.b)
-        maps = integral.maps.cpu().numpy()
         shape = estimator.image_shape_
-        if shape is not None:
-            maps = maps.sum(1) if maps.ndim == 4 else maps.reshape(-1, *shape).sum(-1)
+        maps = sum_colours(integral.maps.cpu().numpy(), shape)
         shown = maps if shape is None else smooth(maps)
         baselines = as_samples(estimator, model.predictor.signal.to_rows(start.x))
         gain, delta = (integral.end - integral.start).tolist(), integral.delta.tolist()

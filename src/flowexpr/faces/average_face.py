@@ -115,7 +115,7 @@ class AverageFace:
         step = face.side / (COLUMNS[-1] - COLUMNS[0])
         small, origin, factor = _around(image, face, step)
         turned = step * factor * np.exp(1j * face.angle)
-        begin = _between_eyes(face, step) * factor - origin
+        begin = _between_eyes(face) * factor - origin
         starts = np.array([(begin, turned * size * np.exp(1j * np.radians(turn))) for size in sizes for turn in turns])
         poses = self._fitted(small, starts)
         scores = self._scores(small, poses)
@@ -212,7 +212,7 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return rows / (np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None] + 1e-9)
 
 
-def _between_eyes(face: Face, step: float) -> complex:
+def _between_eyes(face: Face) -> complex:
     """Return the middle of the eyes, known or as it lies in a face's square."""
     if face.eyes is not None:
         (x0, y0), (x1, y1) = face.eyes
