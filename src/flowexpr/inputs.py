@@ -247,8 +247,8 @@ def as_array(X: Any) -> Any:
     """
     if np.ma.is_masked(X):
         raise ValueError(
-            f"{np.ma.count_masked(X)} of {np.size(X)} values of X are masked, for which a flow knows nothing else. "
-            "Leave these samples out, or fill the values in: X.filled(0), say."
+            f"{np.ma.count_masked(X)} of {np.size(X)} values of X are masked, but every value is needed. Leave these "
+            "samples out, or fill the values in: X.filled(0), say."
         )
     first = X[0] if isinstance(X, list | tuple) and len(X) else X
     if first is None or isinstance(first, str | os.PathLike):

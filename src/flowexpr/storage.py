@@ -29,6 +29,9 @@ except ImportError:  # not on Windows
 
 __all__ = ["locked", "read_tensors", "remove_abandoned", "write_atomically", "write_tensors"]
 
+MACHINE = platform.node()[:20]
+"""Stands in the names of half written files, and is short, since names have a longest length."""
+
 ABANDONED = 24 * 60 * 60
 """Seconds after which a half written file of another machine's process is taken for a killed one's."""
 
@@ -53,7 +56,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.{threading.get_ident()}.partial")
+    partial = path.with_name(f".{path.name}.{MACHINE}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
         with open(partial, "wb") as file:
             file.write(content)
@@ -83,7 +86,7 @@ def remove_abandoned(folder: str | os.PathLike[str]) -> None:
 def _is_of_a_dead_process(name: str) -> bool:
     """Tell whether a process of this machine wrote a partial file and is no more; False where nobody knows."""
     start, *numbers, _ = name.rsplit(".", 3)
-    if os.name != "posix" or not start.endswith(f".{platform.node()}"):
+    if os.name != "posix" or not start.endswith(f".{MACHINE}"):
         return False
     try:
         os.kill(int(numbers[0]), 0)

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import platform
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from flowexpr import persistence
+from flowexpr.storage import MACHINE
 from flowexpr.training import checkpoint
 from flowexpr.training.checkpoint import Checkpoint, describe_function, fingerprint
 from flowexpr.training.loop import Trainer
@@ -25,6 +25,7 @@ import json, os, signal, sys
 import numpy as np
 import torch._dynamo  # what the first fit of a process imports
 from flowexpr import FlowExpressionClassifier
+from flowexpr.storage import MACHINE
 from flowexpr.training import checkpoint
 from flowexpr.training.loop import Trainer
 
@@ -367,7 +368,7 @@ def test_half_written_files_are_never_read(tmp_path, two_features, tiny, same_fi
     whole = (run / "result.safetensors").read_bytes()
     (run / "result.safetensors").unlink()
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    here = f"{platform.node()}.{int(dead.stdout)}.1.partial"
+    here = f"{MACHINE}.{int(dead.stdout)}.1.partial"
     for name in (f".state.safetensors.{here}", ".result.safetensors.elsewhere.1.1.partial", f".seed.json.{here}"):
         (run / name).write_bytes(whole[: len(whole) // 2])
     os.utime(run / ".result.safetensors.elsewhere.1.1.partial", (0, 0))
@@ -380,7 +381,7 @@ def test_files_that_others_are_writing_are_left_alone(tmp_path, two_features, ti
     X, y = two_features
     tiny(checkpoint_dir=tmp_path).fit(X, y)
     (run,) = tmp_path.iterdir()
-    living = [f".seed.json.{platform.node()}.{os.getppid()}.1.partial", ".seed.json.elsewhere.1.1.partial"]
+    living = [f".seed.json.{MACHINE}.{os.getppid()}.1.partial", ".seed.json.elsewhere.1.1.partial"]
     for name in living:
         (run / name).touch()
     tiny(checkpoint_dir=tmp_path).fit(X, y)
