@@ -8,7 +8,7 @@ import torch
 
 from flowexpr import PAPER, FlowExpressionClassifier, inputs
 from flowexpr.inputs import as_array, as_rows, check_pixels, find_input_range
-from flowexpr.parameters import CHECKS, choose_n_blocks
+from flowexpr.parameters import CHECKS, choose_n_blocks, resolve_device
 from flowexpr.training.loop import Trainer
 
 
@@ -139,6 +139,14 @@ def test_parameters_that_do_not_fit_are_an_error(name):
     changes, message = COMBINATIONS[name]
     with pytest.raises(ValueError, match=message):
         FlowExpressionClassifier(**changes).fit(images(), Y)
+
+
+def test_a_gpu_beyond_those_there_are_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1").index == 1
+    with pytest.raises(ValueError, match=r"device='cuda:7' was asked for, but torch sees 2 CUDA GPUs, counted from 0"):
+        resolve_device("cuda:7")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -171,3 +171,14 @@ def test_no_more_than_enough_of_a_class_are_measured():
     y = np.repeat([0, 1], [1000, 3])
     chosen = choose_measured(y, np.random.RandomState(0))
     assert np.bincount(y[chosen]).tolist() == [MOST_PER_CLASS, 3]
+
+
+@pytest.mark.parametrize("n_per_class", [2, 4, 20])
+def test_small_classes_vary_as_their_class_does(n_per_class):
+    random, n_classes = np.random.default_rng(0), 7
+    y = np.repeat(np.arange(n_classes), n_per_class)
+    shares = []
+    for seed in range(40):
+        latents = LatentGaussians([random.normal(size=(len(y), 6))], y)
+        shares.append(latents.draw_deviations(500, 1.0, np.random.RandomState(seed)).var())
+    assert np.mean(shares) == pytest.approx(1, abs=0.06)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
-from flowexpr.autocast import no_autocast
+from flowexpr.arithmetic import own_arithmetic
 from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.explain import Explanation
 from flowexpr.explain.request import explain
@@ -133,7 +133,8 @@ class FlowExpressionClassifier(
     verbose : int, default=0
         1 shows a progress bar, 2 a line an epoch too.
     random_state : int, RandomState instance or None, default=None
-        Source of everything random. An int gives the same result every time on the same machine.
+        Source of everything random. An int gives the same result every time on the same machine (on a GPU, if cuDNN
+        is told to be deterministic).
 
     Attributes
     ----------
@@ -309,7 +310,7 @@ class FlowExpressionClassifier(
         """
         check_parameters(self.get_params(deep=False))
         # What holds around this call, inference mode say, does not hold in it.
-        with unchanged_if_refused(self), torch.inference_mode(False), torch.enable_grad(), no_autocast():
+        with unchanged_if_refused(self), torch.inference_mode(False), torch.enable_grad(), own_arithmetic():
             given = read_fit_input(self, X, y, groups, self.image_shape)
             self.image_shape_, self.sample_shape_ = given.image_shape, given.sample_shape
             run_fit(self, given.rows, given.labels, given.groups, X)

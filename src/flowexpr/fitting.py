@@ -342,6 +342,7 @@ def _checkpoint(
     start = [] if previous is None else [t.cpu().numpy() for t in previous["module_"].state_dict().values()]
     described = {name: describe_value(value) for name, value in parameters.items()}
     columns = [list(estimator.sample_shape_), getattr(estimator, "feature_names_in_", np.array([])).tolist()]
+    described["precision_"] = estimator.precision_  # which "auto" chooses by the machine
     key = fingerprint([described, persistence.library_versions(), columns], rows, labels, groups, *start)
     return Checkpoint(estimator.checkpoint_dir, key)
 
@@ -493,14 +494,17 @@ def _train(
         callbacks=callbacks,
     )
     try:
-        trainer.run()
-    except KeyboardInterrupt:
-        if estimator.verbose:
-            print("interrupted: finishing with what was learned so far; again gives it up.", file=sys.stderr)
+        try:
+            trainer.run()
+        except KeyboardInterrupt:
+            if estimator.verbose:
+                print("interrupted: finishing with what was learned so far; again gives it up.", file=sys.stderr)
+            _finish(estimator, trainer, groups)
+            raise
         _finish(estimator, trainer, groups)
-        raise
-    _finish(estimator, trainer, groups)
-    callbacks.end()
+        callbacks.end()
+    finally:
+        trainer.callbacks = None  # which know the trainer: its memory, that of a GPU too, is free at once
 
 
 def history_of(estimator: Any, trainer: Trainer) -> list[dict[str, Any]]:

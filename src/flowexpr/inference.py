@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn import functional as F
 
-from flowexpr.autocast import no_autocast
+from flowexpr.arithmetic import own_arithmetic
 from flowexpr.flows.model import FlowModel
 from flowexpr.signals import ImageSignal, Signal
 
@@ -121,7 +121,7 @@ class Predictor:
         return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
     @torch.inference_mode()
-    @no_autocast()
+    @own_arithmetic()
     def _views(self, x: Tensor) -> dict[str, NDArray[np.float64]]:
         latents = self.model.backbone(x)
         log_prior = torch.from_numpy(self.log_prior).to(self.device)
@@ -169,20 +169,20 @@ class Predictor:
         return self.signal.to_rows(self.signal.to_model(rows))
 
     @torch.inference_mode()
-    @no_autocast()
+    @own_arithmetic()
     def margins(self, z1: NDArray[Any], label: int) -> NDArray[np.float64]:
         """Return by how many nats the class index `label` is likelier for z1 (n, ...) than the next one, (n,)."""
         by_class = self.by_class(self._to_tensor(z1)).cpu().numpy()
         return by_class[:, label] - np.delete(by_class, label, axis=1).max(axis=1, initial=-np.inf)
 
     @torch.inference_mode()
-    @no_autocast()
+    @own_arithmetic()
     def z1_from_prime(self, z1_prime: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.floating]:
         """Undo the head: z1 from z'1 and the class indices y."""
         return _to_array(self.model.head.inverse(self._to_tensor(z1_prime), torch.from_numpy(y).to(self.device)))
 
     @torch.inference_mode()
-    @no_autocast()
+    @own_arithmetic()
     def decode(self, z: list[NDArray[Any]]) -> NDArray[Any]:
         """Map latents z1, z2, ... back to rows (n, n_features)."""
         size = self._batch_size()
@@ -193,7 +193,7 @@ class Predictor:
         return np.concatenate(rows)
 
     @torch.inference_mode()
-    @no_autocast()
+    @own_arithmetic()
     def sample(self, y: NDArray[np.int64], temperature: float, generator: torch.Generator) -> NDArray[Any]:
         """Draw one row for every class index in y (n,)."""
         size = self._batch_size()
@@ -215,7 +215,7 @@ class Predictor:
             yield self.signal.to_model(rows[start : start + size]).to(self.device, self.dtype)
 
     @torch.inference_mode()
-    @no_autocast()
+    @own_arithmetic()
     def _by_class(self, x: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         latents = self.model.backbone(x)
         return latents.log_prob.double().cpu().numpy(), self.by_class(latents.z[0]).cpu().numpy()
@@ -271,7 +271,7 @@ class Predictor:
         )
 
     @torch.inference_mode()
-    @no_autocast()
+    @own_arithmetic()
     def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
         z = self.model.encode(self.with_mirror(x) if y is None else x)
         if y is None:

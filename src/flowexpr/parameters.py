@@ -235,6 +235,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise ValueError(f"device={str(device)!r} was expected to be 'auto', 'cpu' or 'cuda', which are tested.")
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={str(device)!r} was asked for, but torch sees no CUDA GPU. Pass device='auto'.")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={str(device)!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA GPUs, counted from "
+            "0. Pass device='auto', or the number of one."
+        )
     return resolved
 
 

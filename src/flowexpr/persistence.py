@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowexpr.arithmetic import own_arithmetic
 from flowexpr.exceptions import ModelFileError
 from flowexpr.parameters import resolve_device
 from flowexpr.signals import signal_from_state
@@ -114,6 +115,7 @@ def _to_json(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else None
 
 
+@own_arithmetic()
 def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
     """Load an estimator that `FlowExpressionClassifier.save` or `CNNExpressionClassifier.save` wrote.
 

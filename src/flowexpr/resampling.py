@@ -46,7 +46,9 @@ class LatentGaussians:
         rank = min(LARGEST_RANK, *rows.shape)
         # The seed chooses the directions that the solver starts from, which hardly matters; the draws have their own.
         pca = PCA(rank, random_state=0).fit(deviations)
-        self.directions = pca.components_ * np.sqrt(pca.explained_variance_)[:, np.newaxis]
+        # Every class has taken its mean from its samples, so that they vary less than the class does.
+        variance = pca.explained_variance_ * (len(rows) - 1) / max(1, len(rows) - len(self.means))
+        self.directions = pca.components_ * np.sqrt(variance)[:, np.newaxis]
 
     def draw_deviations(self, n_samples: int, temperature: float, random: np.random.RandomState) -> NDArray[Any]:
         """Draw deviations from a class mean, (n_samples, n_features); `temperature` scales them."""

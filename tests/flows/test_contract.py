@@ -21,6 +21,7 @@ from flowexpr.flows import (
     Split,
     Squeeze,
 )
+from flowexpr.flows.linear import invert_maps
 
 N = 4
 N_CLASSES = 3
@@ -411,3 +412,11 @@ def test_glows_deepest_latent_has_the_papers_shape(shape, n_blocks, z1_shape):
 def test_glow_says_which_sides_fit():
     with pytest.raises(ValueError, match="n_blocks=3 needs sides divisible by 8, but the image is 12 x 8"):
         Glow((1, 12, 8), 3, 1, 4)
+
+
+def test_a_matrix_without_an_inverse_raises_nothing():
+    weight = torch.stack([torch.eye(2), torch.zeros(2, 2)])
+    inverse, bias = invert_maps(weight, torch.ones(2, 2))
+    assert torch.equal(inverse[0], torch.eye(2))
+    assert torch.equal(bias[0], -torch.ones(2))
+    assert not torch.isfinite(bias[1]).any()

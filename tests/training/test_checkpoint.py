@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from flowexpr import persistence
+from flowexpr import fitting, persistence
 from flowexpr.storage import MACHINE
 from flowexpr.training import checkpoint
 from flowexpr.training.checkpoint import Checkpoint, describe_function, fingerprint
@@ -558,3 +558,10 @@ def test_fit_with_another_augment_does_not_read_the_firsts_result(tmp_path, colo
     steps.clear()
     tiny(augment=brighter(1), checkpoint_dir=tmp_path).fit(*colour_images)
     assert steps == []
+
+
+def test_what_auto_chooses_by_the_machine_makes_another_run(tmp_path, colour_images, tiny, monkeypatch):
+    for precision in ("float32", "mixed"):
+        monkeypatch.setattr(fitting, "resolve_precision", lambda *_, found=precision, **__: found)
+        assert tiny(precision="auto", max_steps=1, checkpoint_dir=tmp_path).fit(*colour_images).precision_ == precision
+    assert len(list(tmp_path.iterdir())) == 2

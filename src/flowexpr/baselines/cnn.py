@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from flowexpr import persistence
-from flowexpr.autocast import no_autocast
+from flowexpr.arithmetic import own_arithmetic
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
@@ -192,7 +192,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             If ten training steps in a row, or all, have no finite loss or gradient.
         """
         check_parameters(self.get_params(deep=False))
-        with unchanged_if_refused(self), torch.inference_mode(False), torch.enable_grad(), no_autocast():
+        with unchanged_if_refused(self), torch.inference_mode(False), torch.enable_grad(), own_arithmetic():
             given = read_fit_input(self, X, y, groups, self.image_shape)
             self._train(given.rows, self._set_data(given), given.groups)
         return self
@@ -229,8 +229,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 f"batch_size={self.batch_size} leaves batches of one image of {n_training}, of which batch "
                 "normalisation knows no variance. Pass a larger batch_size, or 'auto'."
             )
-        self._build_module()
-        draw_weights(self.module_, torch.Generator().manual_seed(self.seed_))
+        self._build_module(torch.Generator().manual_seed(self.seed_))
         weight = torch.tensor(class_weights(self, y[training.indices]), dtype=torch.float32, device=self.device_)
         _, smoothing = resolve_loss("auto", self.label_smoothing, is_image=True)
         objective = ClassObjective(label_smoothing=smoothing, class_weight=weight)
@@ -242,11 +241,13 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             raise
         self._finish(trainer, groups)
 
-    def _build_module(self) -> None:
-        """Make an untrained network of the fitted shapes; its weights are drawn or loaded afterwards."""
+    def _build_module(self, generator: torch.Generator | None = None) -> None:
+        """Make an untrained network of the fitted shapes, with weights from a generator, or to be loaded."""
         widths = self.hidden_channels, self.n_features
         with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator when they are made
             network = ResidualNetwork(self.image_shape_[2], len(self.classes_), *widths).eval()
+        if generator is not None:
+            draw_weights(network, generator)  # before it moves to a device of which the generator is not
         self.module_: ResidualNetwork = network.to(self.device_, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _finish(self, trainer: Trainer, groups: NDArray[Any] | None) -> None:
@@ -272,7 +273,7 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             Of the images as given, without their mirror images.
         """
         rows = self._rows(X)
-        with torch.inference_mode(), no_autocast():
+        with torch.inference_mode(), own_arithmetic():
             batches = [self.module_.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
 
@@ -317,12 +318,13 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return rows
 
     def _batches(self, rows: NDArray[Any]) -> Any:
-        device = next(self.module_.parameters()).device
+        device = resolve_device(self.device)
+        self.module_.to(device)
         for start in range(0, len(rows), PREDICTED_AT_ONCE):
             yield self.signal_.to_model(rows[start : start + PREDICTED_AT_ONCE]).to(device)
 
     @torch.inference_mode()
-    @no_autocast()
+    @own_arithmetic()
     def _mean_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return the logits (n, n_classes), their mean over both views where `mirror_average` is on."""
         parts = []

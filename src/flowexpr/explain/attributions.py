@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from flowexpr.autocast import no_autocast
+from flowexpr.arithmetic import own_arithmetic
 from flowexpr.explain.evidence import EvidenceModel, compared_classes, refuse_one_class
 from flowexpr.explain.pixel_map import sum_colours
 from flowexpr.inputs import class_indices
@@ -31,7 +31,7 @@ AT_ONCE = 16
 """Images in one pass of the model."""
 
 
-@no_autocast()
+@own_arithmetic()
 def attribute(
     estimator: Any, X: ArrayLike, method: str, *, label: Any = None, against: Any = None
 ) -> NDArray[np.float64]:

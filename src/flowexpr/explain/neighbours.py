@@ -70,7 +70,8 @@ class ReferenceFaces:
         self.samples, self.y, self.ids, self.encoded_by = samples, y, ids, encoded_by
         z1 = torch.cat([model.encode(x)[0] for x in model.predictor.batches(rows)])
         with torch.inference_mode():
-            self._prime = model.model.head(z1, torch.from_numpy(y).clamp_min(0).to(z1.device))[0].flatten(1)
+            prime = model.model.head(z1, torch.from_numpy(y).clamp_min(0).to(z1.device))[0]
+        self._prime = prime.flatten(1).cpu()
 
     def nearest(
         self, model: EvidenceModel, z1: Tensor, y: Tensor, exclude: list[set[Any]], k: int
@@ -96,14 +97,14 @@ class ReferenceFaces:
             Nearest first; fewer than k where there are not so many.
         """
         with torch.inference_mode():
-            prime = model.model.head(z1, y)[0].flatten(1)
+            prime = model.model.head(z1, y)[0].flatten(1).cpu()
         found = []
         for point, label, left_out in zip(prime, y.tolist(), exclude, strict=True):
             allowed = self.y == label
             if left_out and self.ids is not None:
                 allowed &= np.array([one not in left_out for one in self.ids.tolist()])
             rows = np.flatnonzero(allowed)
-            distance = torch.linalg.vector_norm(self._prime[torch.from_numpy(rows)] - point, dim=1).cpu().numpy()
+            distance = torch.linalg.vector_norm(self._prime[torch.from_numpy(rows)] - point, dim=1).numpy()
             found.append([self._neighbour(rows[i], distance[i]) for i in distance.argsort()[:k]])
         return found
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from flowexpr.autocast import no_autocast
+from flowexpr.arithmetic import own_arithmetic
 from flowexpr.exceptions import warn
 from flowexpr.explain.evidence import EvidenceModel, refuse_one_class
 from flowexpr.explain.explanation import Explanation
@@ -26,7 +26,7 @@ __all__ = ["encode_reference", "explain"]
 
 
 @torch.inference_mode(False)  # no gradient could go through tensors that are made inside a caller's
-@no_autocast()
+@own_arithmetic()
 def explain(
     estimator: "FlowExpressionClassifier",
     X: ArrayLike,
@@ -83,7 +83,7 @@ def _warn_of_nobody_left(explanations: list[Explanation]) -> None:
         )
 
 
-@no_autocast()
+@own_arithmetic()
 def encode_reference(
     estimator: "FlowExpressionClassifier", X: ArrayLike, y: ArrayLike, ids: ArrayLike | None = None
 ) -> ReferenceFaces:

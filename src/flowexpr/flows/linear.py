@@ -38,8 +38,11 @@ def linear_parameters(steps: Sequence[FlowStep]) -> list[nn.Parameter]:
 
 
 def invert_maps(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the matrices and biases that undo x -> W x + b; computed in float64, returned as given."""
-    inverse = torch.linalg.inv(weight.double())
+    """Return the matrices and biases that undo x -> W x + b; computed in float64, returned as given.
+
+    Of a matrix without an inverse, to which training that diverges may come, the inverse is no number.
+    """
+    inverse = torch.linalg.inv_ex(weight.double())[0]
     return inverse.to(weight.dtype), -(inverse @ bias.double()[..., None])[..., 0].to(bias.dtype)
 
 

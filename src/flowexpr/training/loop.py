@@ -1,7 +1,8 @@
 """The training loop: AdamW with a one-cycle schedule, weight averaging, early stopping, resumable at any step.
 
 Everything random in step s of epoch e is drawn from a generator seeded with (seed, e, s), so the state of a
-run is its tensors and counters, and a resumed run repeats an uninterrupted one bit for bit.
+run is its tensors and counters, and a resumed run repeats an uninterrupted one bit for bit (on a GPU, if cuDNN is told
+to be deterministic).
 """
 
 import math

@@ -1,0 +1,67 @@
+"""A caller's settings of torch kept out: every estimator chooses its own precision, and the device of every tensor."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Lock
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def own_arithmetic() -> Iterator[None]:
+    """Compute in the types of the tensors and where they are, whatever the caller set; also a decorator.
+
+    That is a `torch.autocast` around the call; TF32, in which CUDA computes convolutions of float32 unless told
+    otherwise, with ten bits of the mantissa (a tenth of a nat of the difference of two classes, and no exact inverse);
+    and a default device other than the CPU, where all that has no device is made here.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.autocast("cpu", enabled=False))
+        stack.enter_context(torch.autocast("cuda", enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if torch.backends.cuda.is_built():
+            stack.enter_context(_FULL_FLOAT32)
+        yield
+
+
+class _FullFloat32:
+    """CUDA's float32 with all of its bits while anybody is inside; the switch is one for the whole process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._n_inside = 0
+        self._before: tuple[Any, Any] = (None, None)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._n_inside:
+                self._before = _get_switches()
+                _set_switches("ieee", "ieee")
+            self._n_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                _set_switches(*self._before)
+
+
+_FULL_FLOAT32 = _FullFloat32()
+
+
+def _get_switches() -> tuple[Any, Any]:
+    """Return what convolutions and matrix products of float32 are computed in."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, "conv"):
+        return cudnn.conv.fp32_precision, matmul.fp32_precision
+    return cudnn.allow_tf32, matmul.allow_tf32  # torch < 2.9
+
+
+def _set_switches(convolutions: Any, products: Any) -> None:
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, "conv"):
+        cudnn.conv.fp32_precision, matmul.fp32_precision = convolutions, products
+    else:
+        cudnn.allow_tf32, matmul.allow_tf32 = (value not in ("ieee", False) for value in (convolutions, products))
