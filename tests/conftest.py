@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from flowexpr import FlowExpressionClassifier
+from flowexpr.training.loop import Trainer
 
 TINY = {
     "n_flows": 1,
@@ -88,6 +89,19 @@ def fitted_images(colour_images, tiny):
 def fitted_vectors(two_features, tiny):
     """Return a tiny classifier fitted on `two_features`; shared, so not to be changed."""
     return tiny(n_flows=2, max_epochs=10).fit(*two_features)
+
+
+@pytest.fixture
+def trainers(monkeypatch):
+    """Return a list to which every training that begins adds its `Trainer`."""
+    begun, run = [], Trainer.run
+
+    def recording(self):
+        begun.append(self)
+        run(self)
+
+    monkeypatch.setattr(Trainer, "run", recording)
+    return begun
 
 
 @pytest.fixture(scope="session")

@@ -412,3 +412,8 @@ def test_frames_between_gaps_and_more_classes_than_colours_are_seen(ax):
     assert len(looks) == 9
     with pytest.raises(ValueError, match=r"expected to have shape \(5, 8\), .* but have \(5, 9\)"):
         TimelineDisplay(np.arange(5), probabilities, list("abcdefgh"))
+
+
+def test_names_that_are_no_text_are_drawn(tmp_path):
+    display = TimelineDisplay(np.arange(3), np.full((3, 2), 0.5), ["a", "b"], title="bad\udcff.mp4").plot()
+    display.figure_.savefig(tmp_path / "t.png")

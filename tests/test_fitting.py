@@ -17,6 +17,7 @@ from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.calibration import fit_temperature
 from flowexpr.parameters import resolve_max_epochs
 from flowexpr.training.loop import Trainer
+from flowexpr.typicality import TypicalityReference
 
 
 def test_empirical_prior_counts_labelled_rows(two_features, tiny):
@@ -531,3 +532,23 @@ def test_a_checkpoint_of_other_columns_is_another_one(two_features, tiny, tmp_pa
     tiny(**settings).fit(first, y)
     assert tiny(**settings).fit(other, y).feature_names_in_.tolist() == ["a", "c"]
     assert not hasattr(tiny(**settings).fit(X, y), "feature_names_in_")
+
+
+def test_the_temperature_knows_the_prior_once(two_features, tiny, trainers):
+    X, y = two_features
+    kept = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y != 0)[:12]])
+    X, y = X[kept], y[kept]
+    clf = tiny(calibrate="temperature", validation_fraction=0.3, max_epochs=2).fit(X, y, groups=np.arange(len(y)))
+    held_out = trainers[0].validation.indices
+    by_hand = fit_temperature(clf.class_log_likelihood(X[held_out]), clf.log_prior_, y[held_out])
+    assert np.ptp(clf.log_prior_) > 0.5
+    assert clf.temperature_ == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_what_is_typical_is_told_by_people(two_features, tiny):
+    X, y = two_features
+    groups = np.arange(60) // 6
+    clf = tiny(max_epochs=2).fit(X, y, groups=groups)
+    views = clf._predictor().views(X)
+    np.testing.assert_allclose(clf.typicality_reference_.scores, TypicalityReference.of(views, groups).scores)
+    assert not np.allclose(clf.typicality_reference_.scores, TypicalityReference.of(views, None).scores)

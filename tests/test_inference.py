@@ -236,3 +236,12 @@ def test_wrong_samples_and_strengths_are_told(fitted_vectors, fitted_images, col
     X, y = colour_images
     with pytest.raises(ValueError, match=r"strength=1e\+300 leads to latents that cannot be computed with"):
         fitted_images.morph(X[:1], y[1], strength=1e300)
+
+
+def test_close_calls_are_counted_in_nats_before_the_temperature(fitted_images, monkeypatch):
+    clf = copy.deepcopy(fitted_images)
+    clf.module_.set_mixed_precision(True)
+    clf.temperature_ = 100.0
+    monkeypatch.setattr(inference.Predictor, "_in_float32", None)
+    logits = np.array([[0.1, 0.0, -9.0]])  # ten nats apart
+    assert np.array_equal(clf._predictor().settle(torch.zeros(1), logits.copy()), logits)

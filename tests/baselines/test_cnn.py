@@ -13,7 +13,9 @@ from sklearn.pipeline import make_pipeline
 import flowexpr
 from flowexpr import FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier
+from flowexpr.baselines import cnn as cnn_module
 from flowexpr.baselines.residual_network import ResidualNetwork
+from flowexpr.calibration import fit_temperature
 from flowexpr.exceptions import TrainingDivergedError
 from flowexpr.training.loop import Trainer
 
@@ -265,3 +267,23 @@ def test_an_unfitted_network_is_not_saved(tmp_path):
     with pytest.raises(NotFittedError):
         CNNExpressionClassifier().save(tmp_path / "cnn.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_classes_have_their_weight(bright_or_dark, trainers):
+    X, y, _ = bright_or_dark
+    CNNExpressionClassifier(**TINY | {"max_epochs": 1}, class_weight={"above": 5.0, "below": 1.0}).fit(X, y)
+    assert trainers[0].objective.class_weight.tolist() == [5, 1]
+
+
+def test_the_temperature_is_that_of_the_people_held_out(bright_or_dark, trainers, monkeypatch):
+    X, y, _ = bright_or_dark
+    people, given = np.arange(len(X)) // 3, []
+
+    def recorded(logits, log_prior, indices, groups):
+        given.append(groups)
+        return fit_temperature(logits, log_prior, indices, groups)
+
+    monkeypatch.setattr(cnn_module, "fit_temperature", recorded)
+    CNNExpressionClassifier(**TINY | {"max_epochs": 1}, calibrate="temperature").fit(X, y, groups=people)
+    (of_held_out,) = given
+    assert of_held_out.tolist() == people[trainers[0].validation.indices].tolist()

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flowexpr.cli import evaluate as evaluate_command
 from flowexpr.cli import main
+from flowexpr.cli.main import _parser
+from flowexpr.evaluation import EvaluationResult
 
 TINY = ["--max-epochs", "1", "--set", "n_flows=1", "--set", "hidden_channels=8", "--set", "head_n_flows=1"]
 
@@ -115,3 +118,27 @@ def test_a_folder_that_may_not_be_looked_into_is_told(folder, tmp_path, monkeypa
     monkeypatch.setattr(Path, "exists", refuse)
     assert main(["evaluate", str(folder), "-o", str(place)]) == 2
     assert f"-o {place} cannot be written in {place.parent}. Pass another place." in capsys.readouterr().err
+
+
+def test_the_flow_is_compared_with_the_others_and_not_they_with_it(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    for i in range(24):
+        path = tmp_path / "noise" / ("anger" if i // 4 % 2 else "joy") / f"P{i % 4}_{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (16, 16), dtype=np.uint8)).save(path)
+    out = tmp_path / "scores.json"
+    arguments = ["evaluate", str(tmp_path / "noise"), "--subject", r"^(P\d)", "--folds", "2", "--protocols", "subject"]
+    assert main([*arguments, "--random-state", "7", "-o", str(out), *TINY]) == 0
+    result = EvaluationResult.from_json(out)
+    assert result.settings["random_state"] == 7
+    difference = result.compare("flow", "linear", "subject")["difference"]
+    assert difference != 0
+    assert f"flow - linear {difference:+.1%}" in capsys.readouterr().out
+
+
+def test_every_estimator_has_the_seed(folder):
+    options = _parser().parse_args(["evaluate", str(folder), "--random-state", "7", "--estimators", "cnn,flow,linear"])
+    for estimator in evaluate_command._estimators(options).values():
+        seeds = [value for name, value in estimator.get_params().items() if name.rpartition("__")[2] == "random_state"]
+        assert seeds
+        assert set(seeds) == {7}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowexpr.cli import main
+from flowexpr.cli import main, predict
 from flowexpr.cli.predictions import FexColumns, Prediction, Smoother
 from flowexpr.datasets import make_faces
 from flowexpr.faces.pictures import Picture
@@ -171,3 +171,18 @@ def test_labels_of_one_emotion_have_their_sum():
     prediction = Prediction(Picture("a.png", None), "Happy", np.array([0.5, 0.3, 0.2]))
     row = dict(zip(columns.header, columns.row(prediction, None), strict=True))
     assert (row["happiness"], row["fear"], row["anger"]) == ("0.8", "0.2", "")
+
+
+def test_the_clock_of_a_fex_table_has_minutes():
+    cells = FexColumns(["fear"], smoothed=False).row(Prediction(Picture("a.mp4", 9, 75.0), "fear", np.ones(1)), None)
+    assert "01:15" in cells
+
+
+def test_a_smoothed_plot_is_of_what_is_smoothed(tmp_path, model, video, monkeypatch):
+    shown = []
+    monkeypatch.setattr(predict, "_plot", lambda timelines, *_: shown.extend(timelines))
+    rows = predicted(tmp_path, model, video, "--smooth", "0.2", "--plot", str(tmp_path / "p.png"))
+    ((_, timeline),) = shown
+    smooth = [[float(row[name]) for name in row if name.startswith("smooth_")] for row in rows if row["p_anger"]]
+    drawn = [probabilities for _, probabilities in timeline._kept if np.isfinite(probabilities).all()]
+    np.testing.assert_allclose(drawn, smooth, atol=1e-5)

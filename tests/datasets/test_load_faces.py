@@ -363,3 +363,14 @@ def test_a_pipe_is_no_image(folder):
     os.mkfifo(folder / "anger" / "S010_004_00000019.png")
     with pytest.raises(ValueError, match="a pipe, not a file"):
         load_faces(folder, image_size="auto")
+
+
+def test_frames_are_counted_within_clips_of_one_subject(tmp_path):
+    lines = ["path,label,subject,clip"]
+    for subject in ("S1", "S2"):
+        for frame in range(2):
+            name = f"{subject}_{frame}.png"
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / name)
+            lines.append(f"{name},{'joy' if frame else 'fear'},{subject},001")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    assert load_faces(tmp_path).frame.tolist() == [0, 1, 0, 1]

@@ -210,3 +210,10 @@ def test_confusion_matrix_of_something_not_evaluated(people):
     result = evaluate({"m": DummyClassifier()}, X, y, subject=subject)
     with pytest.raises(ValueError, match=r"\('m', 'clip'\) was not evaluated. Choose one of \('m', 'random'\)"):
         result.confusion_matrix("m", "clip")
+
+
+def test_an_estimator_ties_with_itself(people):
+    X, y, subject = people
+    result = evaluate({"a": DummyClassifier(), "b": DummyClassifier()}, X, y, subject=subject, protocols=["subject"])
+    found = result.compare("a", "b", "subject")
+    assert (found["a_better"], found["b_better"], found["ties"]) == (0, 0, found["n_subjects"])

@@ -512,3 +512,12 @@ def test_one_fold_has_no_spread(people):
     X, y, subject, _ = people
     result = evaluate({"a": pca_lda()}, X, y, subject=subject, protocols=["subject"], n_splits=2, max_folds=1)
     assert "±     -" in result.to_text()
+
+
+def test_fit_gets_subjects_where_clips_are_known_too(recorder):
+    n = 24
+    subject, clip = np.arange(n) // 6, np.arange(n) // 2
+    evaluate({"r": Recorder()}, np.arange(n)[:, None], np.arange(n) % 2, subject=subject, clip=clip, n_splits=2)
+    assert Recorder.fits
+    for train, groups in Recorder.fits:
+        assert groups == subject[np.array(train, dtype=int)].tolist()

@@ -88,3 +88,13 @@ def test_the_class_itself_is_compared_with_the_most_probable_other():
     a, b = compared_classes(scores, label, against)
     np.testing.assert_array_equal(a, label)
     np.testing.assert_array_equal(b, [2, 1, 0])
+
+
+def test_the_evidence_of_a_start_is_of_the_calibrated_model(fitted_images, colour_images):
+    X = colour_images[0]
+    clf = copy.copy(fitted_images)
+    clf.temperature_ = 2.5
+    log_proba = clf.predict_log_proba(X[4:6])
+    for one, row in zip(clf.explain(X[:2], counterfactual=False, neutral=X[4:6]), log_proba, strict=True):
+        a, b = (list(one.classes).index(label) for label in (one.label, one.against))
+        assert one.baseline_evidence == pytest.approx(row[a] - row[b], rel=1e-3, abs=1e-4)

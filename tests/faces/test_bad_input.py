@@ -13,7 +13,7 @@ from PIL import Image
 
 from conftest import write_video
 from flowexpr.cli import main
-from flowexpr.faces import find_images, prepare_faces, read_image
+from flowexpr.faces import Segment, find_images, prepare_faces, read_frames, read_image
 
 
 def prepared(path, tmp_path, **settings):
@@ -255,3 +255,62 @@ def test_image_reads_alike_from_whatever_it_is_stored_in(tmp_path):
     for suffix in ("png", "tiff", "bmp", "pgm"):
         Image.fromarray(grey).save(tmp_path / f"a.{suffix}")
         np.testing.assert_array_equal(np.asarray(read_image(tmp_path / f"a.{suffix}")), grey)
+
+
+def damaged_video(path, broken):
+    """Write a video of 30 frames, 10 a second and each a picture of its own; the packet of one has no content."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        for i in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 8 * i, np.uint8), format="rgb24")
+            for packet in stream.encode(frame):
+                if i == broken:
+                    empty = av.Packet(bytes(packet.size))
+                    empty.pts, empty.dts, empty.duration = packet.pts, packet.dts, packet.duration
+                    empty.time_base, empty.stream = packet.time_base, packet.stream
+                    packet = empty
+                container.mux(packet)
+        container.mux(stream.encode())
+    return path
+
+
+def test_damage_before_the_last_segment_has_its_row(tmp_path):
+    segments = [Segment("damaged.avi", 0.2, 0.5, "fear", clip="a"), Segment("damaged.avi", 1.0, 1.2, "joy", clip="b")]
+    path = damaged_video(tmp_path / "damaged.avi", 4)
+    *good, last = prepare_faces([str(path)], tmp_path / "set", segments=segments, detector="none")
+    assert [row.time for row in good] == ["0.200", "0.300", "1.000", "1.100"]
+    assert last.status.startswith("unreadable: parts of it cannot be decoded")
+
+
+def test_times_go_from_where_the_file_begins(tmp_path):
+    *frames, last = prepared(damaged_video(tmp_path / "damaged.avi", 0), tmp_path)
+    assert [row.time for row in frames[:2]] == ["0.100", "0.200"]
+    assert last.status.startswith("unreadable: parts of it cannot be decoded")
+
+
+def test_times_that_start_again_go_on(tmp_path):
+    parts = []
+    for i in range(2):
+        frames = [np.full((64, 64, 3), 10 * i + j, np.uint8) for j in range(20)]
+        parts.append(write_video(tmp_path / f"{i}.ts", frames).read_bytes())
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    times = [frame.time for frame in read_frames(tmp_path / "both.ts")]
+    np.testing.assert_allclose(times, np.arange(40) / 10, atol=0.011)
+
+
+def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "video.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3).rename("2024-01-01T10:30:00.mp4")
+    assert len([*read_frames("2024-01-01T10:30:00.mp4")]) == 3
+
+
+def test_a_carriage_return_in_a_name_spoils_no_table(tmp_path):
+    folder = tmp_path / "S01\r"
+    folder.mkdir()
+    Image.new("L", (64, 64), 90).save(folder / "a.png")
+    (row,) = prepared(folder / "a.png", tmp_path)
+    assert row.status == "ok"
+    assert row.source.endswith("S01\\r/a.png")
+    assert prepared(folder / "a.png", tmp_path) == [row]  # read again from the rows that were kept

@@ -12,7 +12,7 @@ class Frame:
     """A frame of which only the time is known."""
 
     def __init__(self, index, time):
-        self.index, self.time = index, time
+        self.index, self.time, self.damage = index, time, ""
 
 
 def frames_of(times, segments, **settings):
@@ -54,3 +54,8 @@ def test_segment_between_two_frames_says_nothing_of_the_videos_end():
         "no frame from second 0.01 to 0.03",
         "no frame from second 2 to 3: the video's last is at second 0.900",
     ]
+
+
+def test_frames_are_taken_at_the_rate_without_drift():
+    wanted = _Wanted(None, 12, False)
+    assert sum(wanted._due(0, i / 30) for i in range(300)) == 120

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import flowexpr.faces.dataset as dataset
 from flowexpr.datasets import load_faces
@@ -504,3 +505,47 @@ def test_a_run_that_replaces_other_inputs_or_fixes_says_so(photographs, tmp_path
 def test_one_path_is_one_source(photographs, tmp_path):
     (row,) = prepare_faces(str(photographs / "good.png"), tmp_path / "set")
     assert row.status == "ok"
+
+
+@pytest.mark.parametrize("called", ["a.mp4", "./a.mp4", ".//a.mp4"])
+def test_a_whole_path_names_its_file_and_no_other(called):
+    named = dataset._Named([Source("sub/a.mp4"), Source("a.mp4"), Source("sub/b.mp4")])
+    assert named.find(called, "") == "a.mp4"
+    assert named.find("b.mp4", "") == named.find("sub\\b.mp4", "") == named.find("sub//b.mp4", "") == "sub/b.mp4"
+    assert named.find("c.mp4", "") is None
+    with pytest.raises(ValueError, match=r"segments name the video d.mp4, .* any of x/d.mp4, y/d.mp4"):
+        dataset._Named([Source("x/d.mp4"), Source("y/d.mp4")]).find("d.mp4", "segments name the video")
+
+
+def test_crops_that_are_gone_are_made_again(tmp_path):
+    Image.new("L", (64, 64), 90).save(tmp_path / "a.png")
+    sources = [Source(str(tmp_path / "a.png"), "joy")]
+    for _ in range(2):
+        (row,) = prepare_faces(sources, tmp_path / "set", detector="none")
+        assert (tmp_path / "set" / row.path).is_file()
+        shutil.rmtree(tmp_path / "set" / "faces")
+
+
+def test_faces_cut_by_boxes_are_faces_without_a_detector(tmp_path):
+    sources, boxes = [], {}
+    for name, label in (("a", "joy"), ("b", "fear")):
+        Image.new("L", (64, 64), 90).save(tmp_path / f"{name}.png")
+        sources.append(Source(str(tmp_path / f"{name}.png"), label))
+        boxes[f"{name}.png", None] = Face((10, 10, 40, 40))
+    prepare_faces(sources, tmp_path / "set", detector="none", boxes=boxes)
+    assert load_faces(tmp_path / "set").preparation["crop"] == "face"
+    prepare_faces(sources, tmp_path / "whole", detector="none")
+    assert load_faces(tmp_path / "whole").preparation["crop"] is None
+
+
+def test_a_clip_of_its_own_is_no_other_segments(tmp_path):
+    table = tmp_path / "s.csv"
+    table.write_text("video,start,end,label,clip\na.mp4,0,1,joy,a_2\na.mp4,1,2,fear,\na.mp4,2,3,joy,\n")
+    assert [segment.clip for segment in read_segments(table)] == ["a_2", "a_3", "a_4"]
+
+
+def test_two_faces_of_one_frame_are_refused(tmp_path):
+    table = tmp_path / "b.csv"
+    table.write_text("path,frame,left,top,right,bottom\na.mp4,3,0,0,9,9\na.mp4,3,5,5,30,30\na.mp4,4,0,0,9,9\n")
+    with pytest.raises(ValueError, match=r"one face a frame, but holds several of a.mp4, frame 3\."):
+        read_boxes(table)

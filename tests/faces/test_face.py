@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from flowexpr.faces import Face, crop_face
+from flowexpr.faces.tracking import choose_face
 
 
 def test_box_is_cut_out_and_resized():
@@ -50,3 +51,9 @@ def test_a_box_outside_the_picture_is_told(box):
 def test_a_box_larger_than_any_picture_is_told():
     with pytest.raises(ValueError, match="the face's box is too large for the picture of 80 x 60 pixels"):
         crop_face(Image.new("L", (80, 60)), Face((-30000, -30000, 30000, 30000)), (20, 20), 0.0)
+
+
+def test_the_central_face_is_that_of_a_wide_picture():
+    middle, corner = Face((140, 40, 160, 60)), Face((40, 140, 60, 160))
+    assert choose_face([corner, middle], "central", (100, 300)) is middle
+    assert choose_face([corner, middle], "central", (300, 100)) is corner

@@ -278,3 +278,33 @@ def test_wrong_input_is_told(evaluated, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         report.build(evaluated[2], None, tmp_path / "report.html", **arguments)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_least_sure_predictions_are_listed(page, evaluated):
+    pooled = evaluated[2].predictions["flow", "subject"]
+    least = int(pooled.index[pooled.proba.max(1).argmin()])
+    listed = page.split("The least sure predictions of")[1]
+    assert listed.index(f'<td class="name">{least} ') < listed.index("</tr>", listed.index("<tbody>"))
+
+
+def test_accuracy_of_the_surest_half(page, evaluated):
+    pooled = evaluated[2].predictions["flow", "subject"]
+    right = pooled.y_true == pooled.y_pred
+    surest = right[np.argsort(-pooled.proba.max(1), kind="stable")[:24]]
+    table = page.split("Accuracy of the surest predictions")[1]
+    row = re.search(r'<th scope="row">50\s*%</th><td class="number">([\d.]+) %', table)
+    assert row[1] == f"{100 * surest.mean():.1f}"
+    assert surest.mean() != right.mean()
+
+
+def test_too_sure_is_told_from_too_cautious(page, evaluated):
+    pooled = evaluated[2].predictions["flow", "subject"]
+    gap = 100 * (pooled.proba.max(1).mean() - np.mean(pooled.y_true == pooled.y_pred))
+    assert f"on average {abs(gap):.1f} points too {'sure' if gap > 0 else 'cautious'}." in page
+
+
+def test_chance_is_the_share_of_the_most_frequent_expression(tmp_path):
+    X, y = np.random.default_rng(0).integers(0, 255, (30, 8, 8), dtype=np.uint8), np.arange(30) % 10 // 7
+    result = evaluate({"linear": pca_lda()}, X, y, subject=np.arange(30) // 10, protocols=["subject"], n_splits=3)
+    page = report.build(result, None, tmp_path / "r.html").read_text("utf-8")
+    assert "Always naming the most frequent expression would be right in 70 %" in page

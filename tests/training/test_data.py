@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from flowexpr.signals import ImageSignal, VectorSignal
+from flowexpr.training import augment
 from flowexpr.training.augment import augment_faces, augment_with
 from flowexpr.training.data import TrainingData, generator_for
 from flowexpr.training.objective import UNLABELLED
@@ -213,3 +214,27 @@ def test_callable_augment_of_another_shape_is_an_error():
         "Return an array of the shape that came in",
     ):
         augment_with(lambda images, _: images[:, :, 1:], torch.zeros(2, 3, 4, 6), torch.Generator().manual_seed(0))
+
+
+def test_noise_of_vectors_is_that_of_their_number():
+    rows = np.random.default_rng(0).normal(size=(3000, 2))
+    signal = VectorSignal.of(rows)
+    data = TrainingData(rows, np.zeros(3000, dtype=np.int64), np.arange(3000), signal)
+    noise = data.batch(np.arange(3000), generator_for(0))[0] - data.batch(np.arange(3000), None)[0]
+    assert signal.noise > 0.05
+    assert noise.std().item() == pytest.approx(signal.noise, rel=0.05)
+
+
+def test_half_of_the_images_are_partly_erased():
+    images = torch.full((400, 1, 16, 16), 128.0)
+    changed = (augment._erase(images, generator_for(0)) != images).flatten(1)
+    assert 0.4 < changed.any(1).float().mean() < 0.6
+    assert 0.02 < changed[changed.any(1)].float().mean() < 0.15
+
+
+def test_images_are_made_brighter_and_darker(monkeypatch):
+    for name in ("_affine", "_erase"):
+        monkeypatch.setattr(augment, name, lambda pixels, _: pixels)
+    means = augment.augment_faces(torch.full((400, 1, 8, 8), 128.0), generator_for(0)).mean((1, 2, 3))
+    assert means.min() < 128 - 0.9 * augment.BRIGHTNESS
+    assert means.max() > 128 + 0.9 * augment.BRIGHTNESS

@@ -278,3 +278,11 @@ def test_silent_by_default(tiny, two_features, capsys):
     tiny().fit(*two_features)
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
+
+
+def test_the_averaged_weights_are_validated(two_features, tiny, trainers):
+    X, y = two_features
+    clf = tiny(max_epochs=4, validation_fraction=0.3, weight_averaging=0.9, learning_rate=0.02).fit(X, y)
+    held_out = trainers[0].validation.indices
+    log_proba = clf.predict_log_proba(X[held_out])[np.arange(len(held_out)), y[held_out]]
+    assert clf.history_[-1]["val_class_loss"] == pytest.approx(-log_proba.mean(), rel=1e-3)

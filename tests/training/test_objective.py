@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowexpr.flows.model import ClassLogProb
-from flowexpr.training.objective import UNLABELLED, Objective
+from flowexpr.training.objective import UNLABELLED, ClassObjective, Objective
 
 SHARED = [-4.0, -7.0, -5.0, -6.0]
 BY_CLASS = [[-1.0, -2.0, -3.0], [-2.5, -0.5, -4.0], [-3.0, -3.5, -1.0], [-0.2, -2.2, -1.2]]
@@ -123,3 +123,12 @@ def test_both_losses_have_gradients():
     torch.testing.assert_close(shared.grad, torch.full((4,), -1 / (4 * N_DIMS * math.log(2))))
     assert (by_class.grad[torch.arange(4), torch.tensor(Y)] < 0).all()
     assert by_class.grad[0, 1] > 0
+
+
+def test_label_smoothing_of_a_classifier_is_a_share_of_all_classes():
+    y, share = torch.tensor([0, 1, 2, 0, 1, 2]), 0.3
+    logits = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = ClassObjective(label_smoothing=share, class_weight=torch.ones(3).double())(logits, y)
+    log_proba = logits.log_softmax(1)
+    by_hand = (1 - share) * log_proba[torch.arange(6), y] + share * log_proba.mean(1)
+    assert found.class_loss.item() == pytest.approx(-by_hand.mean().item(), rel=1e-12)

@@ -154,7 +154,8 @@ def _as_done(root: Path, prepare: FacePreparation, images: NDArray[np.uint8]) ->
         return FacePreparation(size, grey, prepare.crop)
     # The images are faces that `prepare_faces` cut out.
     made = json.loads(described.read_text(encoding="utf-8"))
-    return FacePreparation(size, grey, None if made["detector"] == "none" else "face", made["margin"])
+    whole = made["detector"] == "none" and not made.get("boxes")
+    return FacePreparation(size, grey, None if whole else "face", made["margin"])
 
 
 def _of_classes(entries: list[Entry], classes: Sequence[str] | None) -> list[Entry]:

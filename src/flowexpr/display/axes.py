@@ -20,8 +20,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def plain(text: Any) -> str:
-    """Return text that matplotlib writes as it is, without taking what stands between dollars for mathematics."""
-    return str(text).replace("$", r"\$")
+    """Return text that matplotlib writes as it is: no mathematics between dollars, names that are no UTF-8 escaped."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")
 
 
 def check_flow(estimator: Any, method: str, *, of_images: bool = False) -> None:

@@ -208,6 +208,8 @@ class _Wanted:
             self._last = place
             place += 0 if self._in_frames else ROUNDED
             if place >= last:
+                if frame.damage:
+                    raise UnreadableImageError(frame.damage)
                 break
             asking = [i for i, segment in enumerate(self._segments) if segment.start <= place < segment.end]
             asking = [i for i in asking if self._due(i, frame.time)]

@@ -10,15 +10,13 @@ the unit it was in, and whoever reads the folder finds a whole data set or none.
 import csv
 import errno
 import hashlib
-import itertools
 import json
 import os
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +146,7 @@ def prepare_faces(
         "person": person,
         "rate": rate,
         "in_frames": in_frames,
+        "boxes": boxes is not None,
     }
     units, unmatched = _units(files, segments, settings, cropper)
     try:
@@ -155,7 +154,7 @@ def prepare_faces(
         with locked(root):
             _tell_of_replaced(root, files, cropper.fixes)
             _begin(root, settings)
-            todo = [unit for unit in units if not unit.rows_file(root).is_file()]
+            todo = [unit for unit in units if not _is_done(unit, root)]
             if todo:
                 (root / MANIFEST).unlink(missing_ok=True)
             with tempfile.TemporaryDirectory(PARTIAL, ".", root, ignore_cleanup_errors=True) as made:
@@ -225,10 +224,12 @@ def _units(
 ) -> tuple[list[_Unit], list[Row]]:
     """Cut the work into units; segments without their video, and images without a label beside them, become rows."""
     plan: list[tuple[list[Source], list[Segment] | None]] = []
-    _check_segments(segments or (), files)
-    of_video: dict[str, list[tuple[int, Segment]]] = defaultdict(list)
-    for numbered in enumerate(segments or ()):
-        of_video[numbered[1].video].append(numbered)
+    of_video: dict[str, list[Segment]] = defaultdict(list)
+    strangers: list[Segment] = []
+    videos = _Named([source for source in files if is_video(source.path)])
+    for segment in segments or ():
+        video = videos.find(segment.video, "segments name the video")
+        (strangers if video is None else of_video[video]).append(segment)
     unnamed: list[Source] = []
     for source in files:
         if not is_video(source.path):
@@ -244,8 +245,7 @@ def _units(
         elif segments is None:
             plan.append(([source], None))
         else:
-            own = [numbered for end in _endings(source.path) for numbered in of_video.pop(end, ())]
-            plan.append(([source], [segment for _, segment in sorted(own, key=itemgetter(0))]))
+            plan.append(([source], of_video[name_of(source.path)]))
     if segments is not None:
         _check_known(plan)
     if cropper.fixes:
@@ -256,7 +256,7 @@ def _units(
     ]
     unmatched = [
         cropper.lost(Row("", s.label, s.subject, s.clip, source=s.video), "no such video among the inputs")
-        for _, s in sorted(itertools.chain(*of_video.values()), key=itemgetter(0))
+        for s in strangers
     ]
     unmatched += [
         cropper.lost(Row("", "", s.subject, s.clip, source=name_of(s.path)), "no segment names it, and it has no label")
@@ -265,54 +265,48 @@ def _units(
     return units, unmatched
 
 
-def _endings(path: str) -> list[str]:
-    """Return what a table may call a file: its whole path, and every part of it that ends in its name."""
-    whole = Path(name_of(path)).as_posix()
-    parts = whole.split("/")
-    return list(dict.fromkeys([whole, *("/".join(parts[i:]) for i in range(1, len(parts)))]))
+class _Named:
+    """Files by what a table may call them: the whole path, or a part of it that ends in the name.
 
+    Parameters
+    ----------
+    files : list of Source
+        The files.
+    """
 
-def _by_ending(paths: Iterable[str]) -> dict[str, list[str]]:
-    """Return the names of all files that a table may mean, by what it may call them."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        for ending in _endings(path):
-            found[ending].append(name_of(path))
-    return found
+    def __init__(self, files: list[Source]):
+        self._whole: dict[str, str] = {}
+        self._by_ending: dict[str, list[str]] = defaultdict(list)
+        for source in files:
+            name = name_of(source.path)
+            parts = Path(name).as_posix().split("/")
+            self._whole[Path(name).as_posix()] = name
+            for i in range(1, len(parts)):
+                self._by_ending["/".join(parts[i:])].append(name)
+
+    def find(self, called: str, told: str) -> str | None:
+        """Return the name of the file that a table means, or None; raise a ValueError where it may be several."""
+        for written in (called, called.replace("\\", "/")):  # as Windows writes them
+            place = Path(written).as_posix()
+            found = [self._whole[place]] if place in self._whole else self._by_ending.get(place, [])
+            if found:
+                break
+        if len(found) > 1:
+            raise ValueError(
+                f"{told} {called}, which was expected to be one of the inputs, but may be any of "
+                f"{', '.join(found[:5])}. Write as much of its path as tells them apart."
+            )
+        return found[0] if found else None
 
 
 def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
     """Return the boxes by the whole path of the file that each is of."""
-    paths = {name_of(source.path) for source in files}
-    by_ending = _by_ending(source.path for source in files)
-    of: dict[str, str] = {}
-    strangers = []
-    for name in dict.fromkeys(name for name, _ in boxes):
-        fitting = [name] if name in paths else by_ending.get(name, [])
-        _check_one(f"boxes name {name}", list(dict.fromkeys(fitting)))
-        if fitting:
-            of[name] = fitting[0]
-        else:
-            strangers.append(name)
+    named = _Named(files)
+    of = {name: named.find(name, "boxes name") for name in dict.fromkeys(name for name, _ in boxes)}
+    strangers = [name for name, path in of.items() if path is None]
     if strangers:
         warn(f"boxes name {len(strangers)} files that are no inputs: {', '.join(strangers[:5])}.")
-    return {(of[name], frame): face for (name, frame), face in boxes.items() if name in of}
-
-
-def _check_segments(segments: Sequence[Segment], files: list[Source]) -> None:
-    """Refuse a segment that may be of several videos: it is not guessed which is meant."""
-    by_ending = _by_ending(source.path for source in files if is_video(source.path))
-    for video in dict.fromkeys(segment.video for segment in segments):
-        _check_one(f"segments name the video {video}", by_ending.get(video, []))
-
-
-def _check_one(told: str, paths: list[str]) -> None:
-    """Refuse a name in a table that several inputs may have."""
-    if len(paths) > 1:
-        raise ValueError(
-            f"{told}, which was expected to be one of the inputs, but may be any of {', '.join(paths[:5])}. Write as "
-            "much of its path as tells them apart."
-        )
+    return {(path, frame): face for (name, frame), face in boxes.items() if (path := of[name]) is not None}
 
 
 def _check_known(plan: list[tuple[list[Source], list[Segment] | None]]) -> None:
@@ -440,6 +434,14 @@ def _written(crops: Iterator[Crop], folder: Path) -> Iterator[Row]:
         if png is not None:
             (folder / Path(row.path).name).write_bytes(png)
         yield row
+
+
+def _is_done(unit: _Unit, root: Path) -> bool:
+    """Tell whether a unit has its rows, and all crops that they name."""
+    if not unit.rows_file(root).is_file():
+        return False
+    with open(unit.rows_file(root), newline="", encoding="utf-8") as file:
+        return all(not row.path or (root / row.path).is_file() for row in read_rows(file))
 
 
 def _keep(unit: _Unit, made: Path, root: Path) -> None:

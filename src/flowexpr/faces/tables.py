@@ -5,7 +5,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,8 +43,8 @@ class Fix:
 
 
 def name_of(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that every table can hold; bytes that are no UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path as text that every table can hold; bytes that are no UTF-8, and carriage returns, are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\r", "\\r")
 
 
 def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: str) -> list[tuple[int, dict[str, str]]]:
@@ -142,13 +142,20 @@ def read_segments(path: str | os.PathLike[str]) -> list[Segment]:
         start, end = float(row["start"]), float(row["end"])
         if not row["video"] or not row["label"] or not 0 <= start < end:
             raise ValueError
-        video = Path(row["video"]).with_suffix("").as_posix()
-        counts[video] += 1
-        clip = row.get("clip") or f"{video}_{counts[video]}"
-        return Segment(row["video"], start, end, row["label"], row.get("subject", ""), clip)
+        return Segment(row["video"], start, end, row["label"], row.get("subject", ""), row.get("clip", ""))
 
     required = ("video", "start", "end", "label")
-    return _parsed(path, required, "a table of segments", parse, "a video, a label, and numbers 0 <= start < end")
+    expected = "a video, a label, and numbers 0 <= start < end"
+    segments = _parsed(path, required, "a table of segments", parse, expected)
+    taken = {segment.clip for segment in segments}
+    named = []
+    for segment in segments:
+        video = Path(segment.video).with_suffix("").as_posix()
+        counts[video] += 1
+        while not segment.clip and f"{video}_{counts[video]}" in taken:  # a clip that the table names
+            counts[video] += 1
+        named.append(replace(segment, clip=segment.clip or f"{video}_{counts[video]}"))
+    return named
 
 
 def read_boxes(path: str | os.PathLike[str]) -> dict[Key, Face]:
@@ -176,7 +183,14 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[Key, Face]:
     expected = (
         "a path, for a video the number of a frame, and a box (left < right, top < bottom) or two eyes, in pixels"
     )
-    return dict(_parsed(path, ("path",), "a table of boxes", parse, expected))
+    boxes = _parsed(path, ("path",), "a table of boxes", parse, expected)
+    counts = Counter(key for key, _ in boxes)
+    repeated = [f"{name}, frame {frame}" if frame is not None else name for (name, frame), n in counts.items() if n > 1]
+    if repeated:
+        raise ValueError(
+            f"{path} was expected to hold one face a frame, but holds several of {_some(repeated)}. Leave one in it."
+        )
+    return dict(boxes)
 
 
 def read_fixes(path: str | os.PathLike[str]) -> dict[Key, Fix]:

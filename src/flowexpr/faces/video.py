@@ -1,5 +1,6 @@
 """Reading videos frame by frame with PyAV, at constant memory, with the time of every frame as the file has it."""
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -31,11 +32,15 @@ class VideoFrame:
     index : int
         Its place in the video, in the order in which frames are shown, from 0.
     time : float
-        Seconds from the first frame; frames need not be equally far apart.
+        Seconds from where the file says that its pictures begin, or else from the first frame; frames need not be
+        equally far apart. Times that start again, as in files that were put together, go on.
+    damage : str
+        Why a stretch before it, or several, could not be decoded; empty where there is none.
     """
 
     index: int
     time: float
+    damage: str
     _frame: Any
     _turn: int
 
@@ -86,7 +91,8 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
     av.logging.set_level(None)  # damage is told by an exception, not by lines on standard error
     try:
         refuse_pipe(path)
-        with av.open(os.fspath(path), metadata_errors="replace") as container:
+        # The whole path, since a name with a colon would be taken for a protocol.
+        with av.open(os.path.abspath(os.fspath(path)), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise UnreadableImageError("a file without a video stream")
             yield from _decoded(container)
@@ -116,10 +122,11 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
     stream = container.streams.video[0]
     # Frames in threads cost memory for each thread; slices cost none.
     stream.thread_type = "SLICE"
+    begins = None if stream.start_time is None else float(stream.start_time * stream.time_base)
     first: float | None = None
-    index = 0
+    index, last, shift = 0, -math.inf, 0.0
     failed: Exception | None = None
-    period = float(1 / stream.average_rate) if stream.average_rate else 1 / 25
+    gap = period = float(1 / stream.average_rate) if stream.average_rate else 1 / 25
     ends = 0.0  # of the packets that are there, seconds
     # Flash tells how long the whole file is, sound included.
     for packet in container.demux(*() if container.format.name == "flv" else (stream,)):
@@ -135,8 +142,15 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
             continue
         for frame in frames:
             seconds = frame.time if frame.time is not None else index * period
-            first = seconds if first is None else first
-            yield VideoFrame(index, seconds - first, frame, _quarter_turns(frame))
+            if first is None:
+                first = seconds if begins is None else min(begins, seconds)
+            if seconds - first + shift < last:  # they start again
+                shift = last + gap + first - seconds
+            time = seconds - first + shift
+            gap = time - last if index else period
+            last = time
+            damage = f"parts of it cannot be decoded: {_reason(failed)}" if failed else ""
+            yield VideoFrame(index, time, damage, frame, _quarter_turns(frame))
             index += 1
     if not index:
         raise UnreadableImageError(f"no frame can be decoded{f': {_reason(failed)}' if failed else ''}")
