@@ -1,7 +1,6 @@
 """FlowExpressionClassifier: parameters, validation, and scikit-learn's contract; the mathematics is in `flows`."""
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -13,7 +12,6 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from flowexpr import persistence
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
 from flowexpr.arithmetic import own_arithmetic
 from flowexpr.decisions import LogitClassifierMixin
@@ -34,6 +32,7 @@ from flowexpr.inputs import (
     read_fit_input,
 )
 from flowexpr.parameters import check_parameters, is_int, is_real, resolve_device
+from flowexpr.persistence import SaveMixin
 from flowexpr.person import neutral_latents
 from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
 from flowexpr.signals import VectorSignal
@@ -43,7 +42,12 @@ __all__ = ["FlowExpressionClassifier"]
 
 
 class FlowExpressionClassifier(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, LogitClassifierMixin, BaseEstimator
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    LogitClassifierMixin,
+    SaveMixin,
+    BaseEstimator,
 ):
     """A normalizing flow that classifies images or vectors by Bayes' rule on exact likelihoods.
 
@@ -728,17 +732,6 @@ class FlowExpressionClassifier(
             n_neighbours=n_neighbours,
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.
-
-        Parameters
-        ----------
-        path : path-like
-            The file; written whole or not at all.
-        """
-        check_is_fitted(self)
-        persistence.save(self, path)
-
     @property
     def n_parameters_(self) -> int:
         """Number of trained numbers."""
@@ -795,13 +788,6 @@ class FlowExpressionClassifier(
     def _build_module(self) -> None:
         """Make an untrained module of the fitted shapes; its weights are loaded afterwards."""
         self.module_ = build_module(self, torch.Generator().manual_seed(0)).eval()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state for pickling, its tensors on the CPU."""
-        state = dict(super().__getstate__())
-        if "module_" in state:
-            state["module_"] = persistence.on_cpu(state["module_"])
-        return state
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether training is done, or was interrupted by Ctrl-C; not whether it has begun."""

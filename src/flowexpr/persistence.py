@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from flowexpr.arithmetic import own_arithmetic
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from flowexpr.baselines import CNNExpressionClassifier
     from flowexpr.classifier import FlowExpressionClassifier
 
-__all__ = ["library_versions", "load", "load_into", "on_cpu", "save"]
+__all__ = ["SaveMixin", "library_versions", "load", "load_into", "on_cpu", "save"]
 
 FORMAT = 1
 """Version of the file's layout; a file with a higher one was written by a newer flowexpr."""
@@ -60,7 +61,29 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def save(estimator: "FlowExpressionClassifier | CNNExpressionClassifier", path: str | os.PathLike[str]) -> None:
+class SaveMixin:
+    """How estimators with a module are kept: in a file of tensors and JSON, or pickled without a GPU."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; written whole or not at all.
+        """
+        check_is_fitted(self)
+        save(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickling, its tensors on the CPU."""
+        state = dict(super().__getstate__())  # type: ignore[call-overload]
+        if "module_" in state:
+            state["module_"] = on_cpu(state["module_"])
+        return state
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to one file, atomically (see `FlowExpressionClassifier.save`)."""
     if not all(isinstance(label, str | int | float) for label in estimator.classes_.tolist()):
         raise ValueError(

@@ -1,6 +1,5 @@
 """The paper's convolutional network behind the flow's interface, trained with the flow's own machinery."""
 
-import os
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +9,6 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from flowexpr import persistence
 from flowexpr.arithmetic import own_arithmetic
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
@@ -18,6 +16,7 @@ from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.fitting import class_weights, fit_to_calibrate, history_of, hold_out, plan_of, unchanged_if_refused
 from flowexpr.inputs import FitInput, as_rows, check_pixels, find_input_range, read_fit_input, split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device, resolve_loss
+from flowexpr.persistence import SaveMixin
 from flowexpr.signals import ImageSignal
 from flowexpr.training.loop import Trainer
 from flowexpr.training.objective import ClassObjective
@@ -31,7 +30,9 @@ PREDICTED_AT_ONCE = 256
 """Images in a batch of prediction."""
 
 
-class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LogitClassifierMixin, BaseEstimator):
+class CNNExpressionClassifier(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, LogitClassifierMixin, SaveMixin, BaseEstimator
+):
     """The CNN that the paper compares its flow with, trained well: the flow's augmentation, schedule and averaging.
 
     Four residual stacks, each a pair of Conv-BatchNorm-ReLU, and two dense layers [1]_.
@@ -276,24 +277,6 @@ class CNNExpressionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         with torch.inference_mode(), own_arithmetic():
             batches = [self.module_.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted network to one file of tensors and JSON; `flowexpr.load` reads it.
-
-        Parameters
-        ----------
-        path : path-like
-            The file; written whole or not at all.
-        """
-        check_is_fitted(self)
-        persistence.save(self, path)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state for pickling, the network on the CPU."""
-        state = dict(super().__getstate__())
-        if "module_" in state:
-            state["module_"] = persistence.on_cpu(state["module_"])
-        return state
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether training is done, or was interrupted by Ctrl-C; not whether it has begun."""
