@@ -1,5 +1,7 @@
 """Table I: which estimators, which trees, which maps; that a placed map knows no test label."""
 
+import importlib
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -12,6 +14,7 @@ from flowexpr.embedding import embed_and_place, latents_of
 from flowexpr.evaluation import evaluate, latent_table
 
 pytest.importorskip("openTSNE")
+table_module = importlib.import_module("flowexpr.evaluation.latent_table")  # the package has a function of that name
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +107,31 @@ def test_a_pipeline_is_known_by_what_goes_into_its_last_step(draw_images):
     del result.estimators["pipeline", "random"]
     with pytest.raises(ValueError, match="no estimator of the result transforms"):
         latent_table(result, rows, y)
+
+
+def test_trees_see_no_row_that_they_are_tested_on(tiny_result):
+    result, _, y = tiny_result
+    fitted = result.estimators["flow", "random"]
+    folds = list(table_module._folds(result, "flow", "random", fitted, np.ones(len(y), dtype=bool)))
+    assert len(folds) == 2
+    for train, test, _ in folds:
+        assert not set(train) & set(test)
+        assert sorted([*train, *test]) == list(range(len(y)))
+
+
+def test_placed_latents_are_those_of_the_predictions(tiny_result, monkeypatch):
+    result, X, y = tiny_result
+    estimator, train, test = result.estimators["flow", "random"][0], np.arange(18), np.arange(18, 36)
+    given = []
+
+    def recorded(*latents):
+        given.extend(latents[:2])
+        return embed_and_place(*latents)
+
+    monkeypatch.setattr(table_module, "embed_and_place", recorded)
+    table_module._maps(estimator, X, y, train, test, 0)
+    predicted = latents_of(estimator, X)
+    assert np.any(estimator.predict(X) != y)
+    assert np.array_equal(given[0], predicted[train])
+    assert np.array_equal(given[1], predicted[test])
+    assert not np.allclose(predicted, latents_of(estimator, X, y))

@@ -15,10 +15,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter1d
 
 import flowexpr.faces.dataset as dataset
 from flowexpr.datasets import load_faces
 from flowexpr.faces import Face, Fix, Segment, Source, prepare_faces, read_boxes, read_fixes, read_segments
+from flowexpr.faces.quality import quality_of
 from flowexpr.faces.review import write_review
 
 SEGMENTS = [
@@ -549,3 +551,11 @@ def test_two_faces_of_one_frame_are_refused(tmp_path):
     table.write_text("path,frame,left,top,right,bottom\na.mp4,3,0,0,9,9\na.mp4,3,5,5,30,30\na.mp4,4,0,0,9,9\n")
     with pytest.raises(ValueError, match=r"one face a frame, but holds several of a.mp4, frame 3\."):
         read_boxes(table)
+
+
+def test_a_picture_that_is_sharp_one_way_alone_is_blurred():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(float)
+    sharp = quality_of(noise.astype(np.uint8))
+    streaks = quality_of(gaussian_filter1d(noise, 6, axis=1).astype(np.uint8))
+    assert "blurred" not in sharp.flags()
+    assert "blurred" in streaks.flags()

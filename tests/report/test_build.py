@@ -14,7 +14,10 @@ from flowexpr import report
 from flowexpr.baselines import pca_lda
 from flowexpr.embedding import latents_of
 from flowexpr.evaluation import EvaluationResult, cluster_scores, evaluate
+from flowexpr.report import reliability
 from flowexpr.report.faces import picture
+from flowexpr.report.material import gather
+from flowexpr.report.model import card_section
 
 ALL = ["setting", "scores", "confusion", "people", "leakage", "reliability", "rejection"]
 WITH_MODEL = [*ALL, "map", "morphs", "explanations", "training", "card"]
@@ -308,3 +311,21 @@ def test_chance_is_the_share_of_the_most_frequent_expression(tmp_path):
     result = evaluate({"linear": pca_lda()}, X, y, subject=np.arange(30) // 10, protocols=["subject"], n_splits=3)
     page = report.build(result, None, tmp_path / "r.html").read_text("utf-8")
     assert "Always naming the most frequent expression would be right in 70 %" in page
+
+
+def test_the_curve_of_accuracies_counts_what_is_kept(evaluated):
+    result = evaluated[2]
+    pooled = result.predictions["flow", "subject"]
+    right = (pooled.y_true == pooled.y_pred)[np.argsort(-pooled.proba.max(1), kind="stable")]
+    material = gather(result, None, None, None, (), None, False, 0)
+    curve = reliability._curve(material, "flow", 0)
+    kept = np.round(np.asarray(curve.x) * len(right)).astype(int)
+    np.testing.assert_allclose(curve.y, (np.cumsum(right) / np.arange(1, len(right) + 1))[kept - 1])
+
+
+def test_the_card_names_the_best_and_the_worst_recognised(evaluated, flow):
+    result = evaluated[2]
+    content = card_section(gather(result, flow, None, None, (), None, False, 0)).content
+    recalls = np.diag(result.confusion_matrix("flow", "subject", normalize="true", average="folds"))
+    assert content["worst"][1] == pytest.approx(recalls.min())
+    assert content["best"][1] == pytest.approx(recalls.max())
