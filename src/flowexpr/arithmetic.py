@@ -32,36 +32,30 @@ class _FullFloat32:
     def __init__(self) -> None:
         self._lock = Lock()
         self._n_inside = 0
-        self._before: tuple[Any, Any] = (None, None)
+        self._before: list[Any] = []
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._n_inside:
-                self._before = _get_switches()
-                _set_switches("ieee", "ieee")
+                self._before = [getattr(holder, name) for holder, name, _ in _switches()]
+                for holder, name, off in _switches():
+                    setattr(holder, name, off)
             self._n_inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._n_inside -= 1
             if not self._n_inside:
-                _set_switches(*self._before)
+                for (holder, name, _), before in zip(_switches(), self._before, strict=True):
+                    setattr(holder, name, before)
 
 
 _FULL_FLOAT32 = _FullFloat32()
 
 
-def _get_switches() -> tuple[Any, Any]:
-    """Return what convolutions and matrix products of float32 are computed in."""
+def _switches() -> list[tuple[Any, str, Any]]:
+    """Return where TF32 is switched, of convolutions and of matrix products: what holds it, its name, and off."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     if hasattr(cudnn, "conv"):
-        return cudnn.conv.fp32_precision, matmul.fp32_precision
-    return cudnn.allow_tf32, matmul.allow_tf32  # torch < 2.9
-
-
-def _set_switches(convolutions: Any, products: Any) -> None:
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    if hasattr(cudnn, "conv"):
-        cudnn.conv.fp32_precision, matmul.fp32_precision = convolutions, products
-    else:
-        cudnn.allow_tf32, matmul.allow_tf32 = (value not in ("ieee", False) for value in (convolutions, products))
+        return [(cudnn.conv, "fp32_precision", "ieee"), (matmul, "fp32_precision", "ieee")]
+    return [(cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]  # torch < 2.9

@@ -97,7 +97,7 @@ def read_fit_input(
     given_shape = np.shape(X)
     shape = image_shape_of(given_shape, image_shape)
     check_lengths(given_shape, y)
-    y = of_their_kinds(y.detach().cpu() if hasattr(y, "detach") else y)
+    y = of_their_kinds(y)
     people = check_groups(given_shape, groups)
     rows, labels = validate_data(estimator, as_rows(X), y, dtype="numeric")
     return FitInput(rows, labels, people, shape, given_shape[1:])
@@ -147,7 +147,12 @@ def _with_channels(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def of_their_kinds(y: Any) -> Any:
-    """Return a list of strings and others as objects: numpy would make strings of all of them, of NaN too."""
+    """Return a list of strings and others as objects: numpy would make strings of all of them, of NaN too.
+
+    A tensor, which may have a gradient or be on a GPU, comes back without.
+    """
+    if hasattr(y, "detach"):
+        return y.detach().cpu()
     if not isinstance(y, list | tuple) or len({isinstance(label, str) for label in y}) < 2:
         return y
     missing = missing_rows(y)
@@ -162,7 +167,7 @@ def of_their_kinds(y: Any) -> Any:
 
 def as_labels(y: Any) -> NDArray[Any]:
     """Return labels as a vector, every one as it came: also of lists of several kinds, of columns and of tensors."""
-    return column_or_1d(of_their_kinds(y.detach().cpu() if hasattr(y, "detach") else y), warn=True)
+    return column_or_1d(of_their_kinds(y), warn=True)
 
 
 def unboxed(labels: NDArray[Any]) -> NDArray[Any]:

@@ -27,9 +27,6 @@ __all__ = ["SaveMixin", "library_versions", "load", "load_into", "on_cpu", "save
 FORMAT = 1
 """Version of the file's layout; a file with a higher one was written by a newer flowexpr."""
 
-UNFIT = (KeyError, AttributeError, RuntimeError)
-"""What is raised where tensors or names are missing, or torch finds that they do not fit."""
-
 FITTED_SCALARS = (
     "n_features_in_",
     "n_steps_",
@@ -199,28 +196,15 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
             f"{path} was written by flowexpr {description['versions']['flowexpr']}, whose parameters this one does not "
             f"know ({error}). Install that version."
         ) from error
-    try:
-        return _restore(estimator, tensors, description)
-    except UNFIT as error:
-        raise _unfit(path, description, error) from error
+    _restore(estimator, path, tensors, description)
+    return estimator
 
 
 def load_into(estimator: "FlowExpressionClassifier", path: str | os.PathLike[str]) -> None:
     """Set the fitted attributes of an estimator from a file, leaving its parameters as they are."""
     tensors, description = read_tensors(path)
     _check_format(path, description)
-    try:
-        _restore(estimator, tensors, description)
-    except UNFIT as error:
-        raise _unfit(path, description, error) from error
-
-
-def _unfit(path: str | os.PathLike[str], description: dict[str, Any], error: Exception) -> ModelFileError:
-    told = str(error).partition("\n\t")[2] or str(error)  # torch's list of what is missing, without its headline
-    return ModelFileError(
-        f"{path} lacks a part of a model, or has one that does not fit ({told.strip()}). It was written by flowexpr "
-        f"{description['versions']['flowexpr']}: install that version, or fit again."
-    )
+    _restore(estimator, path, tensors, description)
 
 
 def on_cpu(module: torch.nn.Module) -> torch.nn.Module:
@@ -240,7 +224,21 @@ def _check_format(path: str | os.PathLike[str], description: Any) -> None:
         )
 
 
-def _restore(estimator: Any, tensors: dict[str, Tensor], description: dict[str, Any]) -> Any:
+def _restore(
+    estimator: Any, path: str | os.PathLike[str], tensors: dict[str, Tensor], description: dict[str, Any]
+) -> None:
+    """Set the fitted attributes of an estimator from what stands in a file; raise a ModelFileError where it cannot."""
+    try:
+        _set_fitted(estimator, tensors, description)
+    except (KeyError, AttributeError, RuntimeError) as error:  # names or tensors are missing, or do not fit
+        told = str(error).partition("\n\t")[2] or str(error)  # torch's list of what is missing, without its headline
+        raise ModelFileError(
+            f"{path} lacks a part of a model, or has one that does not fit ({told.strip()}). It was written by "
+            f"flowexpr {description['versions']['flowexpr']}: install that version, or fit again."
+        ) from error
+
+
+def _set_fitted(estimator: Any, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
     classes = description["classes"]
     estimator.classes_ = np.array(classes["values"], dtype=np.dtype(classes["dtype"]))
     shape, input_range = description["image_shape"], description["input_range"]
@@ -251,15 +249,14 @@ def _restore(estimator: Any, tensors: dict[str, Tensor], description: dict[str, 
         estimator.feature_names_in_ = np.array(description["feature_names"], dtype=object)
     for name, value in description["fitted"].items():
         setattr(estimator, name, tuple(value) if name == "sample_shape_" else value)
-    if description["estimator"] != "CNNExpressionClassifier":
-        _restore_arrays_of_flow(estimator, tensors)
+    if _kind(estimator) == "FlowExpressionClassifier":
+        _set_arrays_of_flow(estimator, tensors)
     estimator.device_ = str(resolve_device(estimator.device))
     estimator._build_module()
     estimator.module_.load_state_dict({name.removeprefix("module."): t for name, t in tensors.items()})
-    return estimator
 
 
-def _restore_arrays_of_flow(estimator: "FlowExpressionClassifier", tensors: dict[str, Tensor]) -> None:
+def _set_arrays_of_flow(estimator: "FlowExpressionClassifier", tensors: dict[str, Tensor]) -> None:
     """Take what `_arrays_of_flow` returned out of the tensors of a file."""
     estimator.log_prior_ = tensors.pop("log_prior").numpy()
     n_latents = sum(name.startswith("class_latents.") for name in tensors)
