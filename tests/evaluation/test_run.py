@@ -9,10 +9,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import StackingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
+    HalvingGridSearchCV,
     StratifiedKFold,
     cross_val_predict,
     cross_val_score,
@@ -478,10 +480,11 @@ def test_groups_reach_the_last_step_of_a_pipeline(routing, people, tiny):
     assert [pipeline[-1][-1].validation_ for pipeline in fitted] == ["by group"] * 2
 
 
+@pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
 @pytest.mark.parametrize("routing", [False, True])
-def test_groups_reach_the_splitter_of_a_search(routing, people):
+def test_groups_reach_the_splitter_of_a_search(kind, routing, people):
     X, y, subject, _ = people
-    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=GroupKFold(2))
+    search = kind(LogisticRegression(), {"C": [0.1, 1.0]}, cv=GroupKFold(2))
     with config_context(enable_metadata_routing=routing):
         result = evaluate(
             {"search": search}, X.reshape(len(X), -1), y, subject=subject, protocols=["subject"], n_splits=2

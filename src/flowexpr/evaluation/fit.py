@@ -10,14 +10,13 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import accuracy_score, log_loss, recall_score
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
 from flowexpr.evaluation.result import FoldScore
 
-__all__ = ["Fit", "Outcome", "run_fit"]
+__all__ = ["Fit", "Outcome", "run_fit", "searched"]
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,20 @@ def _take(X: Any, rows: np.ndarray) -> Any:
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
+def searched(estimator: BaseEstimator) -> BaseEstimator | None:
+    """Return the estimator whose parameters a search chooses, as `GridSearchCV` and the like do; None of any other."""
+    parameters = estimator.get_params(deep=False)
+    is_search = parameters.keys() & {"param_grid", "param_distributions"}
+    return parameters["estimator"] if is_search else None
+
+
 def _with_groups(estimator: BaseEstimator, groups: np.ndarray) -> dict[str, np.ndarray]:
     """Return the parameters by which groups reach whatever in an estimator takes them; none where nothing does."""
     if has_fit_parameter(estimator, "groups"):
         return {"groups": groups}
     if get_config()["enable_metadata_routing"]:
         return {"groups": groups} if get_routing_for_object(estimator).consumes("fit", ["groups"]) else {}
-    if isinstance(estimator, GridSearchCV | RandomizedSearchCV):
+    if searched(estimator) is not None:
         return {"groups": groups}  # for its splitter: without routing its estimator gets none
     if not isinstance(estimator, Pipeline):
         return {}

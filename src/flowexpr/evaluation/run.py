@@ -20,7 +20,7 @@ from sklearn.utils import check_consistent_length
 from tqdm import tqdm
 
 from flowexpr.evaluation.checkpoint import FitStore
-from flowexpr.evaluation.fit import Fit, Outcome, run_fit
+from flowexpr.evaluation.fit import Fit, Outcome, run_fit, searched
 from flowexpr.evaluation.leakage import LeakCounter
 from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits, possible_protocols
 from flowexpr.evaluation.result import EvaluationResult, Predictions
@@ -191,14 +191,10 @@ def _unlabelled_in(estimator: BaseEstimator) -> list[Any]:
 
 def _learns_unlabelled(estimator: BaseEstimator) -> bool:
     """Tell whether what predicts in the end has `unlabeled` set; a forest behind a flow would make a class of it."""
-    while True:
-        parameters = estimator.get_params(deep=False)
-        if isinstance(estimator, Pipeline):
-            estimator = estimator.steps[-1][1]
-        elif parameters.keys() & {"param_grid", "param_distributions"}:  # a search
-            estimator = parameters["estimator"]
-        else:
-            return parameters.get("unlabeled") is not None
+    inside = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else searched(estimator)
+    if inside is not None:
+        return _learns_unlabelled(inside)
+    return estimator.get_params(deep=False).get("unlabeled") is not None
 
 
 def _value_of_unlabelled(estimators: Mapping[str, BaseEstimator]) -> Any:
