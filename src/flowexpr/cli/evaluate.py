@@ -166,9 +166,9 @@ def _comparisons(result: EvaluationResult) -> str:
             continue
         found = result.compare("flow", estimator, protocol)
         if found["low"] is not None:
-            interval = f"[{found['low']:+.1%}, {found['high']:+.1%}] over {found['n_subjects']} subjects"
+            interval = f"[{found['low']:+z.1%}, {found['high']:+z.1%}] over {found['n_subjects']} subjects"
             test = f"p = {found['p_value']:.2g} (Wilcoxon)"
-            lines.append(f"{protocol}: flow - {estimator} {found['difference']:+.1%} {interval}, {test}")
+            lines.append(f"{protocol}: flow - {estimator} {found['difference']:+z.1%} {interval}, {test}")
     return "\n".join([*lines, "", ""]) if lines else ""
 
 

@@ -19,7 +19,13 @@ def template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
+    environment.filters["signed"] = signed
     return environment.get_template(name)
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a number with its sign; what rounds to zero has that of zero, "+0.0"."""
+    return f"{value:+z.{digits}f}"
 
 
 def asset(name: str) -> str:
