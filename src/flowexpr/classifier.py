@@ -592,15 +592,16 @@ class FlowExpressionClassifier(
             others = (mean.sum(0) - mean) / (len(mean) - 1)
             start = others[target] if origin is None else mean[origin]
             with np.errstate(over="ignore", invalid="ignore"):
-                moved.append(level + float(strength) * (mean[target] - start))
-        predictor = self._predictor(exact=moved[0].dtype == np.float64)
-        is_finite = all(np.isfinite(level).all() for level in moved)
-        rows = predictor.decode(moved) if is_finite else np.array([np.nan])
-        if not np.isfinite(rows).all():
+                # In the level's type: NumPy before 2 takes a strength beyond float32 for a reason to go on in float64.
+                moved.append(level + level.dtype.type(strength) * (mean[target] - start))
+        decoded = None
+        if all(np.isfinite(level).all() for level in moved):
+            decoded = self._predictor(exact=moved[0].dtype == np.float64).decode(moved)
+        if decoded is None or not np.isfinite(decoded).all():
             raise ValueError(
                 f"strength={strength!r} leads to latents that cannot be computed with. Pass a smaller one."
             )
-        return self._shaped(rows)
+        return self._shaped(decoded)
 
     def oversample(
         self,

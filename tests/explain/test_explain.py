@@ -162,23 +162,27 @@ def test_map_of_a_model_without_a_neutral_class_starts_near_a_tie(model, explain
         assert one.start == f"this face moved {moved}"
         assert at_start.max() < one.probabilities.max()
         assert -np.log(at_start).mean() < -np.log(one.probabilities).mean()
-    assert sum(one.start == "this face moved to a tie of all classes" for one in explained) >= (
-        3 if model.head == "conditional" else 2
-    )
+
+
+def test_most_maps_of_a_model_without_a_neutral_class_start_at_a_tie(model, faces):
+    starts = [one.start for one in model.explain(faces.images, counterfactual=False)]
+    share = 1 / 2 if model.head == "conditional" else 1 / 4
+    assert starts.count("this face moved to a tie of all classes") > share * len(starts)
 
 
 def test_counterfactuals_are_near(model, faces, explained, monkeypatch):
     """Nearer than where pixels cost nothing, and than the first step that is enough."""
 
-    def moved(explanations):
-        steps = [one.counterfactual.image.astype(float) - one.counterfactual.strip[0] for one in explanations]
-        return np.mean(np.abs(steps))
+    def moved():
+        found = [one.counterfactual for one in model.explain(faces.images, pixel_map=False)]
+        return np.mean([np.abs(one.image.astype(float) - one.strip[0]) for one in found])
 
     assert all(one.counterfactual.reached for one in explained)
+    near = moved()
     for name in ("PRICE_OF_PIXELS", "N_QUARTERINGS"):
         with monkeypatch.context() as changed:
             changed.setattr(counterfactual, name, 0)
-            assert moved(explained) < moved(model.explain(faces.images[:6], pixel_map=False))
+            assert near < moved()
 
 
 def test_counterfactuals_are_likelier_for_their_calmer_latents(model, faces, explained, monkeypatch):
