@@ -52,6 +52,25 @@ def draw_images():
     return _draw_images
 
 
+def _write_video(path, frames, fps=10, title=""):
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = title
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 4_000_000
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_video():
+    """Return the function that writes a video of frames (H, W, 3) to a path, and returns the path."""
+    return _write_video
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """Return a function that makes a tiny unfitted classifier, with some parameters changed."""

@@ -428,7 +428,7 @@ def test_the_papers_model_recomputes_its_activations():
         np.where(Y == 0, np.nan, Y),
         ["anne" if y else float("nan") for y in Y],
         [None if y == 0 else "anne" for y in Y],
-        np.where(Y == 0, np.datetime64("NaT"), np.datetime64("2026-11-28")),
+        np.where(Y == 0, np.datetime64("NaT", "D"), np.datetime64("2026-11-28")),
     ],
     ids=["floats", "strings", "objects", "dates"],
 )

@@ -12,18 +12,11 @@ from flowexpr.datasets import load_faces
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
+def recordings(tmp_path_factory, write_video):
     """Return a folder with a recording of an astronaut, 20 frames at 10 a second, and the table of its segments."""
-    av = pytest.importorskip("av")
     face = np.ascontiguousarray(pytest.importorskip("skimage.data").astronaut()[:256, 96:352])
     folder = tmp_path_factory.mktemp("recordings")
-    with av.open(str(folder / "a.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 256, 256, "yuv420p", 4_000_000
-        for i in range(20):
-            frame = (face * (0.8 + 0.01 * i)).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+    write_video(folder / "a.mp4", [(face * (0.8 + 0.01 * i)).astype(np.uint8) for i in range(20)])
     (folder / "segments.csv").write_text(
         "video,start,end,label,subject,clip\na.mp4,0,0.5,joy,A,1\na.mp4,1,1.5,anger,B,2\nb.mp4,0,1,joy,C,3\n"
     )

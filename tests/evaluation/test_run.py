@@ -454,7 +454,7 @@ def test_data_frames_reach_the_estimators_with_their_names(tmp_path):
     result = evaluate({"model": model}, frame, **call)
     assert result.summary()[0]["accuracy"] == 1
     n_kept = len(list(tmp_path.iterdir()))
-    with pytest.raises(ValueError, match="kind|not a column"):  # other names are another call
+    with pytest.raises(ValueError, match=r"kind|not a column"):  # other names are another call
         evaluate({"model": model}, frame.rename(columns={"kind": "sort"}), **call)
     assert len(list(tmp_path.iterdir())) == n_kept
 

@@ -13,20 +13,8 @@ def astronaut():
     return np.ascontiguousarray(pytest.importorskip("skimage.data").astronaut()[:300, 80:380])
 
 
-def write_video(path, frames, fps=10):
-    av = pytest.importorskip("av")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=fps)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt, stream.bit_rate = "yuv420p", 4_000_000
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
 @pytest.fixture(scope="session")
-def portrait_video(tmp_path_factory, astronaut):
+def portrait_video(tmp_path_factory, astronaut, write_video):
     """Return a video of 40 frames, 10 a second, in which a photograph moves by 3 pixels a frame, 20 away and back."""
     frames = []
     for i in range(40):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import write_video
 from flowexpr.cli import main
 from flowexpr.faces import Segment, find_images, prepare_faces, read_frames, read_image
 
@@ -245,7 +244,7 @@ def test_nothing_to_read_at_all_is_status_1(tmp_path, capsys):
     assert "0 crops of 2 frames or files" in capsys.readouterr().out
 
 
-def test_video_of_flat_frames_has_no_face(tmp_path):
+def test_video_of_flat_frames_has_no_face(tmp_path, write_video):
     path = write_video(tmp_path / "flat.mp4", [np.full((64, 96, 3), 80, np.uint8)] * 4)
     assert [row.status for row in prepared(path, tmp_path, detector="cascade")] == ["no face found"] * 4
 
@@ -290,7 +289,7 @@ def test_times_go_from_where_the_file_begins(tmp_path):
     assert last.status.startswith("unreadable: parts of it cannot be decoded")
 
 
-def test_times_that_start_again_go_on(tmp_path):
+def test_times_that_start_again_go_on(tmp_path, write_video):
     parts = []
     for i in range(2):
         frames = [np.full((64, 64, 3), 10 * i + j, np.uint8) for j in range(20)]
@@ -300,7 +299,7 @@ def test_times_that_start_again_go_on(tmp_path):
     np.testing.assert_allclose(times, np.arange(40) / 10, atol=0.011)
 
 
-def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
+def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch, write_video):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "video.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3).rename("2024-01-01T10:30:00.mp4")
     assert len([*read_frames("2024-01-01T10:30:00.mp4")]) == 3

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from conftest import write_video
 from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces import Face, find_faces, make_detector, read_frames, track_face
 
@@ -110,7 +109,7 @@ def test_end_of_a_damaged_video_is_told_after_the_good_frames(tmp_path, portrait
         list(track_face(read_frames(path), make_detector("none")))
 
 
-def test_odd_sizes_and_one_frame(tmp_path):
+def test_odd_sizes_and_one_frame(tmp_path, write_video):
     path = write_video(tmp_path / "one.mp4", [np.full((50, 38, 3), 80, np.uint8)])
     assert [frame.grey().shape for frame in read_frames(path)] == [(50, 38)]
 
@@ -126,3 +125,9 @@ def test_every_frame_before_a_break_is_there(n_whole, portrait_video):
     assert [next(seen).frame.index for _ in range(n_whole)] == list(range(n_whole))
     with pytest.raises(UnreadableImageError, match="it breaks off"):
         next(seen)
+
+
+def test_tags_need_not_be_utf_8(tmp_path, write_video):
+    path = write_video(tmp_path / "tagged.mp4", [np.full((32, 32, 3), 80, np.uint8)] * 3, title="CAFE")
+    path.write_bytes(path.read_bytes().replace(b"CAFE", b"CAF\xe9"))
+    assert len(list(read_frames(path))) == 3

@@ -91,8 +91,10 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
     av.logging.set_level(None)  # damage is told by an exception, not by lines on standard error
     try:
         refuse_pipe(path)
+        # Tags need not be UTF-8, which PyAV minds before version 19.
+        lenient: Any = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
         # The whole path, since a name with a colon would be taken for a protocol.
-        with av.open(os.path.abspath(os.fspath(path)), metadata_errors="replace") as container:
+        with av.open(os.path.abspath(os.fspath(path)), **lenient) as container:
             if not container.streams.video:
                 raise UnreadableImageError("a file without a video stream")
             yield from _decoded(container)
