@@ -190,7 +190,7 @@ class TestLatentSpaceDisplay:
 
     def test_unknown_method_is_refused(self, faces):
         X, y, _ = faces
-        with pytest.raises(ValueError, match='method should be "tsne", "umap" or "pca", but is \'lle\''):
+        with pytest.raises(ValueError, match='method was expected to be "tsne", "umap" or "pca", but is \'lle\''):
             LatentSpaceDisplay.from_estimator(painter(), X, y, method="lle")
 
     def test_places_may_be_lists(self, ax):

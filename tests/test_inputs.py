@@ -550,3 +550,16 @@ def test_a_part_of_a_memory_map_that_is_read_whole_is_told(tmp_path, monkeypatch
     assert np.shares_memory(as_rows(X), X)
     with pytest.warns(UserWarning, match="X is a part of a memory map, or one in another order, and is read into mem"):
         np.testing.assert_array_equal(as_rows(X[:, 2:14, 2:14]), images()[:, 2:14, 2:14].reshape(12, -1))
+
+
+@pytest.mark.usefixtures("no_training")
+def test_missing_names_of_a_tensor_are_told():
+    """A tensor with a gradient, which numpy refuses as it refuses one on a GPU."""
+    groups = torch.tensor(np.where(Y == 0, np.nan, Y), requires_grad=True)
+    with pytest.raises(ValueError, match="4 of 12 names are missing, such as that of row 0"):
+        FlowExpressionClassifier().fit(images(), Y, groups=groups)
+
+
+def test_strings_of_numpy_and_of_python_are_of_one_kind(tiny):
+    groups = np.array([np.str_("anne") if y else "bo" for y in Y], dtype=object)
+    assert tiny(max_steps=1).fit(images(), Y, groups=groups).n_steps_ == 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from flowexpr.paths import interpolate
 
@@ -58,3 +59,8 @@ def test_what_are_no_latents_of_the_model_is_told(fitted_images, colour_images):
     np.testing.assert_array_equal(interpolate(fitted_images, z | {"more": 1}, z, [0.0])[0], fitted_images.decode(z))
     with pytest.raises(ValueError, match="steps was expected to be a sequence of finite numbers, but is 'ab'"):
         interpolate(fitted_images, z, z, "ab")
+
+
+def test_an_unfitted_estimator_is_told(tiny):
+    with pytest.raises(NotFittedError):
+        interpolate(tiny(), {"z1": 0}, {"z1": 0})

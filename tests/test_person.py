@@ -45,6 +45,7 @@ def test_neutral_images_may_come_apart(fitted_images, people):
         ({"neutral": np.arange(24) < 8}, "2 of 3 have none: 'bob', 'cy'"),
         ({"neutral": {"ann": None}}, r"3 of 3 have none: 'ann', 'bob', 'cy' \(neutral names 'ann'\)"),
         ({"groups": np.array(["ann", None] * 12)}, "groups"),
+        ({"groups": np.ma.MaskedArray(np.arange(24), np.arange(24) < 3)}, "3 of 24 names are missing"),
     ],
 )
 def test_what_does_not_fit_is_refused(fitted_images, people, change, message):

@@ -75,7 +75,7 @@ def embed(
         If umap-learn is needed and not installed.
     """
     if method not in METHODS:
-        raise ValueError(f'method should be "tsne", "umap" or "pca", but is {method!r}.')
+        raise ValueError(f'method was expected to be "tsne", "umap" or "pca", but is {method!r}.')
     if len(latents) < 5:
         raise ValueError(f"A map needs at least 5 images, but X has {len(latents)}.")
     latents = np.asarray(latents)

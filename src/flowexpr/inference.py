@@ -61,7 +61,7 @@ class Predictor:
     Parameters
     ----------
     model : FlowModel
-        In evaluation mode; not changed.
+        In evaluation mode; moved to `device`.
     signal : ImageSignal or VectorSignal
         How rows become the flow's variable.
     log_prior : ndarray of shape (n_classes,)
@@ -91,7 +91,8 @@ class Predictor:
         if exact or not self.is_image:
             model = copy.deepcopy(model).double()
             model.set_mixed_precision(False)
-        self.model = model.to(device)
+        with torch.inference_mode(False):  # moved in the caller's, it would have no gradients ever after
+            self.model = model.to(device)
         self.signal = signal
         self.log_prior = log_prior
         self.temperature = temperature

@@ -24,13 +24,14 @@ __all__ = [
     "check_groups",
     "check_latents",
     "check_lengths",
+    "check_names",
     "check_pixels",
     "find_input_range",
     "image_shape_of",
-    "kinds_of",
     "mark_unlabelled",
     "missing_rows",
     "of_their_kinds",
+    "on_cpu",
     "read_fit_input",
     "split_labels",
     "unboxed",
@@ -151,8 +152,7 @@ def of_their_kinds(y: Any) -> Any:
 
     A tensor, which may have a gradient or be on a GPU, comes back without.
     """
-    if hasattr(y, "detach"):
-        return y.detach().cpu()
+    y = on_cpu(y)
     if not isinstance(y, list | tuple) or len({isinstance(label, str) for label in y}) < 2:
         return y
     missing = missing_rows(y)
@@ -201,21 +201,29 @@ def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | No
     """Return groups as an array; raise a ValueError where they are not one value a sample, of one kind."""
     if groups is None:
         return None
-    found = np.asarray(groups)
-    missing = missing_rows(groups)
-    if given_shape and found.shape != given_shape[:1]:
+    groups = on_cpu(groups)
+    shape = np.shape(groups)
+    if given_shape and shape != given_shape[:1]:
         raise ValueError(
-            f"groups was expected to have one entry a sample ({given_shape[0]}), but has {_length_or_shape(found)}. "
-            "Pass the subject of every sample."
+            f"groups was expected to have one entry a sample ({given_shape[0]}), but has "
+            f"{shape[0] if len(shape) == 1 else f'shape {shape}'}. Pass the subject of every sample."
         )
+    return check_names(groups, "groups", "subject")
+
+
+def check_names(names: Any, parameter: str, of: str) -> NDArray[Any]:
+    """Return names, of subjects or clips, as an array; raise a ValueError where some are missing or of two kinds."""
+    names = on_cpu(names)
+    found = np.asarray(names)
+    missing = missing_rows(names)
     if missing:
         raise ValueError(
-            f"groups was expected to name the subject of every sample, but {len(missing)} of {found.size} names are "
-            f"missing, such as that of row {missing[0]}. Give these a subject, or leave them out."
+            f"{parameter} was expected to name the {of} of every sample, but {len(missing)} of {found.size} names are "
+            f"missing, such as that of row {missing[0]}. Give these a {of}, or leave them out."
         )
     kinds = kinds_of(found)
     if len(kinds) > 1:
-        raise ValueError(f"groups was expected to hold values of one kind, but holds {', '.join(kinds)}.")
+        raise ValueError(f"{parameter} was expected to hold values of one kind, but holds {', '.join(kinds)}.")
     return found
 
 
@@ -234,12 +242,15 @@ def _is_missing(name: object) -> bool:
 
 
 def kinds_of(names: NDArray[Any]) -> list[str]:
-    """Return the sorted types of objects; of any other array, whose values are of one, none."""
-    return sorted({type(name).__name__ for name in names.tolist()}) if names.dtype == object else []
+    """Return the sorted types of objects, numpy's strings as Python's; of any other array, whose are of one, none."""
+    if names.dtype != object:
+        return []
+    return sorted({"str" if isinstance(name, str) else type(name).__name__ for name in names.tolist()})
 
 
-def _length_or_shape(array: NDArray[Any]) -> str:
-    return str(len(array)) if array.ndim == 1 else f"shape {array.shape}"
+def on_cpu(values: Any) -> Any:
+    """Return a tensor, which may have a gradient or be on a GPU, as one that numpy reads; all else as it is."""
+    return values.detach().cpu() if hasattr(values, "detach") else values
 
 
 def as_array(X: Any) -> Any:
@@ -262,9 +273,8 @@ def as_array(X: Any) -> Any:
             f"X was expected to be an array, but is {what}. Read images with flowexpr.datasets.load_faces, which can "
             "also leave those of a large folder on disk (memmap)."
         )
-    if hasattr(X, "detach"):  # a tensor, with a gradient maybe, or on a GPU
-        X = X.detach().cpu()
-        X = X.float() if "bfloat16" in str(X.dtype) else X  # of which numpy knows nothing
+    X = on_cpu(X)
+    X = X.float() if "bfloat16" in str(getattr(X, "dtype", "")) else X  # of which numpy knows nothing
     is_array_like = isinstance(X, list | tuple) or hasattr(X, "__array__")
     if is_array_like and not isinstance(X, np.ndarray) and not hasattr(X, "iloc"):
         X = _without_gaps(X)
@@ -410,7 +420,7 @@ def check_features(rows: NDArray[Any], mean: tuple[float, ...], scale: tuple[flo
 
 def as_latent(name: str, level: Any) -> NDArray[np.floating]:
     """Return a latent as an array of native floats; raise a ValueError where it holds anything but real numbers."""
-    level = np.asarray(level)
+    level = np.asarray(on_cpu(level))
     if level.dtype.kind not in "biuf":
         raise ValueError(f"{name} was expected to hold real numbers, but is of dtype {level.dtype}.")
     return level.astype(np.float64 if level.dtype.kind != "f" else level.dtype.newbyteorder("="), copy=False)
@@ -485,10 +495,9 @@ def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64
 
 def _check_kinds(labels: NDArray[Any], unlabeled: Any) -> None:
     """Raise a ValueError where labels are strings and something else, or hold `unlabeled` as a string."""
-    if labels.dtype == object:
-        kinds = sorted({"str" if isinstance(label, str) else type(label).__name__ for label in labels.tolist()})
-        if "NoneType" in kinds or ("str" in kinds and len(kinds) > 1):
-            raise ValueError(f"labels of one kind were expected, but y holds {', '.join(kinds)}. {MISSING_LABELS}")
+    kinds = kinds_of(labels)
+    if "NoneType" in kinds or ("str" in kinds and len(kinds) > 1):
+        raise ValueError(f"labels of one kind were expected, but y holds {', '.join(kinds)}. {MISSING_LABELS}")
     if isinstance(unlabeled, str) and labels.dtype.kind in "iufb" and unlabeled in map(str, np.unique(labels).tolist()):
         raise ValueError(
             f"unlabeled={unlabeled!r} is a string, but the labels are numbers. Pass unlabeled={unlabeled}, if that is "

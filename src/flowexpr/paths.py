@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
 
-from flowexpr.inputs import check_latents
+from flowexpr.inputs import check_latents, on_cpu
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -51,6 +52,7 @@ def interpolate(
     >>> interpolate(clf, faces.images[:2], faces.images[-2:], [0, 0.5, 1]).shape
     (3, 2, 16, 16, 3)
     """
+    check_is_fitted(estimator)
     try:
         places = np.asarray(steps, dtype=np.float64)
     except (TypeError, ValueError):
@@ -77,7 +79,7 @@ def _latents(estimator: "FlowExpressionClassifier", samples: Any) -> dict[str, N
     missing = [name for name in names if name not in samples]
     if missing:
         raise ValueError(f"latents were expected to hold {', '.join(names)}, but {missing[0]} is missing.")
-    return {name: np.asarray(samples[name]) for name in names}
+    return {name: np.asarray(on_cpu(samples[name])) for name in names}
 
 
 def _between(first: dict[str, NDArray[Any]], last: dict[str, NDArray[Any]], place: float) -> dict[str, NDArray[Any]]:

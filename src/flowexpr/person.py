@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowexpr.inputs import check_groups
+from flowexpr.inputs import check_groups, on_cpu
 
 __all__ = ["neutral_latents"]
 
@@ -35,13 +35,13 @@ def neutral_latents(
     ValueError
         If groups are missing or of another length, `neutral` is neither of the two, or a person has no neutral image.
     """
-    people = np.asarray(groups)
+    people = np.asarray(on_cpu(groups))
     if people.shape != (len(z1),):
         raise ValueError(
             f"neutral needs groups with the person of each of the {len(z1)} samples, but groups "
             f"{'is None' if groups is None else f'has shape {people.shape}'}. Pass the subjects as groups."
         )
-    check_groups(people.shape, people)
+    check_groups(people.shape, groups)
     known, person = np.unique(people, return_inverse=True)
     if isinstance(neutral, Mapping):
         _check_everybody(known, [_holds_images(neutral.get(name)) for name in known.tolist()], neutral)
@@ -51,7 +51,7 @@ def neutral_latents(
             )
         means = [encode(neutral[name]).mean(0).ravel() for name in known.tolist()]
         return np.stack(means)[person]
-    marked = np.asarray(neutral)
+    marked = np.asarray(on_cpu(neutral))
     if marked.shape != people.shape or marked.dtype != np.bool_:
         raise ValueError(
             f"neutral was expected to be {len(z1)} booleans, or a dict of person to images, but has dtype "

@@ -287,3 +287,20 @@ def test_the_temperature_is_that_of_the_people_held_out(bright_or_dark, trainers
     CNNExpressionClassifier(**TINY | {"max_epochs": 1}, calibrate="temperature").fit(X, y, groups=people)
     (of_held_out,) = given
     assert of_held_out.tolist() == people[trainers[0].validation.indices].tolist()
+
+
+def test_a_network_moves_outside_inference_mode(fitted, bright_or_dark, monkeypatch):
+    """Moved inside, as after unpickling for a GPU, its parameters would have no gradients ever after."""
+    seen = []
+    move = torch.nn.Module.to
+
+    def moved(self, *arguments, **keywords):
+        seen.append(torch.is_inference_mode_enabled())
+        return move(self, *arguments, **keywords)
+
+    monkeypatch.setattr(torch.nn.Module, "to", moved)
+    with torch.inference_mode():
+        fitted.predict(bright_or_dark[0])
+        fitted.transform(bright_or_dark[0])
+    assert seen
+    assert not any(seen)

@@ -87,7 +87,7 @@ def test_no_more_folds_than_subjects(folder, capsys):
     ("arguments", "message"),
     [
         (["--protocols", "subject"], "The protocol 'subject' needs subject="),
-        (["--protocols", "people"], "protocols should be a sequence of"),
+        (["--protocols", "people"], "protocols was expected to be a sequence of"),
         (["-o", "/dev/null/all.json"], "-o /dev/null/all.json cannot be written in /dev/null"),
         (["-o", "."], "-o . was expected to be a file, but is a folder"),
         (["--estimators", "svm"], "--estimators should name some of linear, cnn, flow, but 'svm' is none of them"),

@@ -329,22 +329,26 @@ def test_progress_writes_a_line_a_fold_to_stderr(people, capsys):
     [
         ({"estimators": {}}, "estimators was expected to be a dict of names to unfitted classifiers"),
         ({"estimators": [DummyClassifier()]}, "estimators was expected to be a dict of names"),
-        ({"subject": [None, *range(119)]}, "subject= was expected to name one subject an image, but 1 of 120"),
-        ({"subject": [np.nan, *range(119)]}, "subject= was expected to name one subject an image"),
+        ({"subject": [None, *range(119)]}, "subject= was expected to name the subject of every sample, but 1 of 120"),
+        ({"subject": [np.nan, *range(119)]}, "subject= was expected to name the subject of every sample"),
         ({"estimators": {"svc": LinearSVC()}}, r"estimators\['svc'\] has no predict_proba"),
         ({"subject": None, "protocols": ("subject",)}, "The protocol 'subject' needs subject="),
         ({"subject": None, "protocols": ("loso",)}, "The protocol 'loso' needs subject="),
         ({"protocols": ("clip",)}, "The protocol 'clip' needs clip="),
-        ({"protocols": ("people",)}, r"protocols should be a sequence of \['clip', 'loso', 'random', 'subject'\]"),
-        ({"protocols": "random"}, "protocols should be a sequence of"),
+        (
+            {"protocols": ("people",)},
+            r"protocols was expected to be a sequence of \['clip', 'loso', 'random', 'subject'\]",
+        ),
+        ({"protocols": "random"}, "protocols was expected to be a sequence of"),
         ({"n_splits": 11}, "n_splits=11 needs at least as many subjects, but there are 10. Use n_splits=10"),
         (
             {"n_splits": 70, "protocols": ("random",)},
             r"n_splits=70 needs a class of as many samples, but the largest has \d\d\. Use fewer folds",
         ),
-        ({"max_folds": 0}, "max_folds should be an integer of at least 1 or None, but is 0"),
-        ({"max_folds": 1.5}, "max_folds should be an integer of at least 1 or None, but is 1.5"),
-        ({"random_state": None}, "random_state should be an integer, for identical folds, but is None"),
+        ({"max_folds": 0}, "max_folds was expected to be an integer of at least 1 or None, but is 0"),
+        ({"max_folds": True}, "max_folds was expected to be an integer of at least 1 or None, but is True"),
+        ({"max_folds": 1.5}, "max_folds was expected to be an integer of at least 1 or None, but is 1.5"),
+        ({"random_state": None}, "random_state was expected to be an integer, for identical folds, but is None"),
         ({"subject": ["S0"]}, "inconsistent numbers of samples"),
     ],
 )
@@ -498,7 +502,7 @@ def test_what_is_no_estimator_label_or_name_is_told(people):
         evaluate({"a": LogisticRegression}, X, y)
     with pytest.raises(ValueError, match="labels of one kind were expected, but y holds NoneType, str"):
         evaluate({"a": pca_lda()}, X, np.where(np.arange(len(y)) == 0, None, y.astype(str)))
-    with pytest.raises(ValueError, match="subject= was expected to hold names of one kind, but holds int, str"):
+    with pytest.raises(ValueError, match="subject= was expected to hold values of one kind, but holds int, str"):
         evaluate({"a": pca_lda()}, X, y, subject=np.array([7, *subject[1:]], dtype=object))
     with pytest.raises(ValueError, match="X was expected to be an array, but is the path"):
         evaluate({"a": pca_lda()}, "faces.npy", y)

@@ -14,9 +14,8 @@ from flowexpr.explain.attributions import ATTRIBUTIONS, EvidenceFunction
 
 @pytest.fixture(scope="module")
 def cnn(colour_images):
-    return CNNExpressionClassifier(hidden_channels=4, n_features=8, max_epochs=1, augment=False, random_state=0).fit(
-        *colour_images
-    )
+    settings = {"hidden_channels": 4, "n_features": 8, "max_epochs": 1, "augment": False, "device": "cpu"}
+    return CNNExpressionClassifier(**settings, random_state=0).fit(*colour_images)
 
 
 @pytest.mark.parametrize("method", ATTRIBUTIONS)

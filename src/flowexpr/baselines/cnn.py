@@ -1,5 +1,6 @@
 """The paper's convolutional network behind the flow's interface, trained with the flow's own machinery."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from flowexpr.arithmetic import own_arithmetic
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
@@ -273,9 +275,9 @@ class CNNExpressionClassifier(
         features : ndarray of shape (n, n_features), float32
             Of the images as given, without their mirror images.
         """
-        rows = self._rows(X)
+        rows, network = self._rows(X), self._network()
         with torch.inference_mode(), own_arithmetic():
-            batches = [self.module_.deep_features(x).cpu().numpy() for x in self._batches(rows)]
+            batches = [network.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -300,20 +302,24 @@ class CNNExpressionClassifier(
         check_pixels(rows, self.input_range_)
         return rows
 
-    def _batches(self, rows: NDArray[Any]) -> Any:
+    def _network(self) -> ResidualNetwork:
+        """Return the network where `device` says; moved in inference mode, it would have no gradients ever after."""
+        with torch.inference_mode(False):
+            return self.module_.to(resolve_device(self.device))
+
+    def _batches(self, rows: NDArray[Any]) -> Iterator[Tensor]:
         device = resolve_device(self.device)
-        self.module_.to(device)
         for start in range(0, len(rows), PREDICTED_AT_ONCE):
             yield self.signal_.to_model(rows[start : start + PREDICTED_AT_ONCE]).to(device)
 
-    @torch.inference_mode()
-    @own_arithmetic()
     def _mean_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the logits (n, n_classes), their mean over both views where `mirror_average` is on."""
-        parts = []
-        for x in self._batches(rows):
-            logits = self.module_(x)
-            if self.mirror_average:
-                logits = (logits + self.module_(self.signal_.mirror(x))) / 2
-            parts.append(logits.double().cpu().numpy())
+        """Return the logits (n, n_classes) of rows, before the temperature."""
+        network = self._network()
+        with torch.inference_mode(), own_arithmetic():
+            parts = [self._mean_over_views(network, x).double().cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(parts)
+
+    def _mean_over_views(self, network: ResidualNetwork, x: Tensor) -> Tensor:
+        """Return the logits (n, n_classes) of x (n, C, H, W), the mean over both views where `mirror_average` is on."""
+        logits: Tensor = network(x)
+        return (logits + network(self.signal_.mirror(x))) / 2 if self.mirror_average else logits

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from flowexpr.inputs import kinds_of, missing_rows
+from flowexpr.inputs import check_names
 
 __all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits", "possible_protocols"]
 
@@ -43,7 +43,7 @@ def group_codes(
     clips. "auto" takes them for the latter if the average person shares more than half of the names with somebody.
     """
     if clip_names not in CLIP_NAMES:
-        raise ValueError(f"clip_names should be one of {CLIP_NAMES}, but is {clip_names!r}.")
+        raise ValueError(f"clip_names was expected to be one of {CLIP_NAMES}, but is {clip_names!r}.")
     codes = {}
     if subject is not None:
         codes["subject"] = _codes("subject", subject)
@@ -67,17 +67,7 @@ def group_codes(
 
 def _codes(kind: str, names: ArrayLike) -> np.ndarray:
     """Return the names as integers; each has to be known."""
-    given = np.asarray(names)
-    missing = missing_rows(names)
-    if missing:
-        raise ValueError(
-            f"{kind}= was expected to name one {kind} an image, but {len(missing)} of {len(given)} names are missing, "
-            f"such as that of row {missing[0]}. Fill them in, or leave those images out."
-        )
-    kinds = kinds_of(given)
-    if len(kinds) > 1:
-        raise ValueError(f"{kind}= was expected to hold names of one kind, but holds {', '.join(kinds)}.")
-    return np.unique(given, return_inverse=True)[1]
+    return np.unique(check_names(names, f"{kind}=", kind), return_inverse=True)[1]
 
 
 def possible_protocols(groups: Container[str]) -> list[str]:

@@ -205,7 +205,7 @@ class EvaluationResult:
         """
         pooled = self.pooled(estimator, protocol)
         if average not in ("pooled", "folds"):
-            raise ValueError(f'average should be "pooled" or "folds", but is {average!r}.')
+            raise ValueError(f'average was expected to be "pooled" or "folds", but is {average!r}.')
         if average == "pooled":
             return confusion_matrix(pooled.y_true, pooled.y_pred, labels=self.classes, normalize=normalize)
         matrices = []

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from flowexpr.evaluation.leakage import LeakCounter
 from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits, possible_protocols
 from flowexpr.evaluation.result import EvaluationResult, Predictions
 from flowexpr.inputs import as_array, check_lengths, of_their_kinds, split_labels
+from flowexpr.parameters import is_int
 from flowexpr.persistence import library_versions
 
 __all__ = ["evaluate"]
@@ -325,14 +325,14 @@ def _check_request(
                 f"estimators[{name!r}] has no predict_proba, which the log loss needs. Wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV."
             )
-    if max_folds is not None and (not isinstance(max_folds, Integral) or max_folds < 1):
-        raise ValueError(f"max_folds should be an integer of at least 1 or None, but is {max_folds!r}.")
-    if not isinstance(random_state, Integral):
-        raise ValueError(f"random_state should be an integer, for identical folds, but is {random_state!r}.")
+    if max_folds is not None and (not is_int(max_folds) or max_folds < 1):
+        raise ValueError(f"max_folds was expected to be an integer of at least 1 or None, but is {max_folds!r}.")
+    if not is_int(random_state):
+        raise ValueError(f"random_state was expected to be an integer, for identical folds, but is {random_state!r}.")
     if isinstance(protocols, str) or not protocols or not set(protocols) <= set(PROTOCOLS):
-        raise ValueError(f"protocols should be a sequence of {sorted(PROTOCOLS)}, but is {protocols!r}.")
-    if not isinstance(n_splits, Integral) or n_splits < 2:
-        raise ValueError(f"n_splits should be an integer of at least 2, but is {n_splits!r}.")
+        raise ValueError(f"protocols was expected to be a sequence of {sorted(PROTOCOLS)}, but is {protocols!r}.")
+    if not is_int(n_splits) or n_splits < 2:
+        raise ValueError(f"n_splits was expected to be an integer of at least 2, but is {n_splits!r}.")
     for protocol in protocols:
         kind = GROUPED_BY.get(protocol)
         if kind is None:

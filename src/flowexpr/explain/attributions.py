@@ -116,9 +116,9 @@ class EvidenceFunction(nn.Module):
         super().__init__()
         self.estimator, self.signal = estimator, estimator.signal_
         self._flow = EvidenceModel(estimator._predictor()) if hasattr(estimator, "encode") else None
-        network = estimator.module_ if self._flow is None else self._flow.model
-        self.dtype = next(network.parameters()).dtype
-        self.device = next(network.parameters()).device
+        self._network = estimator._network() if self._flow is None else self._flow.model
+        self.dtype = next(self._network.parameters()).dtype
+        self.device = next(self._network.parameters()).device
 
     def pairs(self, X: ArrayLike, label: Any, against: Any) -> tuple[Tensor, Tensor]:
         """Return the indices (n,) of the classes compared: those given, or the most probable ones."""
@@ -132,9 +132,7 @@ class EvidenceFunction(nn.Module):
         """Return the evidence (n,) of x (n, ...) for class a against b, nats, without the classes' priors."""
         if self._flow is not None:
             return self._flow.evidence(x, a, b)
-        logits = self.estimator.module_(x)
-        if self.estimator.mirror_average:
-            logits = (logits + self.estimator.module_(self.signal.mirror(x))) / 2
+        logits = self.estimator._mean_over_views(self._network, x)
         return (logits.gather(1, a[:, None]) - logits.gather(1, b[:, None]))[:, 0] / self.estimator.temperature_
 
 

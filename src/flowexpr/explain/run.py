@@ -19,7 +19,7 @@ from flowexpr.explain.neutral_version import Rest, neutral_versions
 from flowexpr.explain.pixel_map import N_POINTS, integrate_along_line, smooth, sum_colours
 from flowexpr.explain.regions import ELSEWHERE, REGIONS, FaceFrame, region_labels
 from flowexpr.explain.text import describe, percent
-from flowexpr.parameters import is_real
+from flowexpr.parameters import is_int, is_real
 from flowexpr.signals import VectorSignal
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Explainer:
                 raise ValueError(f"{name}={value!r} was expected to be True or False.")
         if not is_real(confidence) or not 0 < confidence < 1:
             raise ValueError(f"confidence={confidence!r} was expected to be a probability, above 0 and below 1.")
-        if not isinstance(n_neighbours, int | np.integer) or isinstance(n_neighbours, bool) or n_neighbours < 1:
+        if not is_int(n_neighbours) or n_neighbours < 1:
             raise ValueError(f"n_neighbours={n_neighbours!r} was expected to be an integer of at least 1.")
         self.estimator = estimator
         self.model = EvidenceModel(estimator._predictor())
