@@ -19,6 +19,7 @@ from flowexpr._callbacks import EpochCallbacks
 from flowexpr.calibration import fit_temperature
 from flowexpr.exceptions import ModelFileError, TrainingDivergedError, warn
 from flowexpr.explain.regions import frame_of_average_face
+from flowexpr.fingerprints import describe_function, describe_value, fingerprint
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
 from flowexpr.inference import Predictor
 from flowexpr.inputs import find_input_range, split_labels
@@ -32,7 +33,7 @@ from flowexpr.parameters import (
     resolve_precision,
 )
 from flowexpr.signals import ImageSignal, VectorSignal
-from flowexpr.training.checkpoint import Checkpoint, describe_function, describe_value, fingerprint
+from flowexpr.training.checkpoint import Checkpoint
 from flowexpr.training.data import TrainingData
 from flowexpr.training.loop import Plan, Trainer, how_to_converge
 from flowexpr.training.objective import UNLABELLED, Objective
@@ -338,7 +339,7 @@ def _checkpoint(
     if isinstance(estimator.random_state, np.random.RandomState):
         parameters["random_state"] = seed
     if callable(estimator.augment):
-        parameters["augment"] = describe_function(estimator.augment)
+        parameters["augment"] = describe_function(estimator.augment, "augment")
     start = [] if previous is None else [t.cpu().numpy() for t in previous["module_"].state_dict().values()]
     described = {name: describe_value(value) for name, value in parameters.items()}
     columns = [list(estimator.sample_shape_), getattr(estimator, "feature_names_in_", np.array([])).tolist()]

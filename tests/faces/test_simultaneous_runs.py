@@ -9,7 +9,7 @@ import time
 import pytest
 
 from flowexpr.faces import prepare_faces
-from flowexpr.storage import locked
+from flowexpr.files import locked
 
 pytest.importorskip("fcntl")
 
@@ -28,7 +28,7 @@ def test_second_run_on_a_folder_is_told_of_the_first(photographs, tmp_path):
 
 def test_lock_goes_with_a_killed_run(tmp_path):
     program = (
-        "import sys, time; from flowexpr.storage import locked\n"
+        "import sys, time; from flowexpr.files import locked\n"
         f"with locked({str(tmp_path)!r}): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as run:

@@ -15,9 +15,9 @@ from sklearn.base import BaseEstimator
 
 from flowexpr.evaluation.fit import Fit, Outcome
 from flowexpr.evaluation.result import FoldScore
+from flowexpr.files import made_folder, remove_abandoned, write_atomically
+from flowexpr.fingerprints import describe_function, describe_value, fingerprint
 from flowexpr.persistence import library_versions
-from flowexpr.storage import remove_abandoned, write_atomically
-from flowexpr.training.checkpoint import describe_function, describe_value, fingerprint, made_folder
 
 __all__ = ["FitStore"]
 
@@ -75,14 +75,14 @@ class FitStore:
         return self.folder / f"{key}.json"
 
 
-def _described(value: Any) -> Any:
+def _described(value: Any, parameter: str = "estimator") -> Any:
     """Return something that JSON holds and that changes with an estimator's class or any of its parameters."""
     if isinstance(value, BaseEstimator):
         parameters = value.get_params(deep=False)
-        kept = {name: _described(each) for name, each in parameters.items() if name not in UNRELATED}
+        kept = {name: _described(each, name) for name, each in parameters.items() if name not in UNRELATED}
         return [f"{type(value).__module__}.{type(value).__qualname__}", kept]
     if isinstance(value, Mapping):
-        return {repr(name): _described(each) for name, each in value.items()}
+        return {repr(name): _described(each, parameter) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_described(each) for each in value]
-    return describe_function(value) if callable(value) else describe_value(value)
+        return [_described(each, parameter) for each in value]
+    return describe_function(value, parameter) if callable(value) else describe_value(value)

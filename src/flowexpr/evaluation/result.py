@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from flowexpr.evaluation import tables
 from flowexpr.evaluation.statistics import mean_interval, wilcoxon_p
-from flowexpr.storage import write_atomically
+from flowexpr.files import write_atomically
 
 __all__ = ["EvaluationResult", "FoldScore", "Predictions"]
 

@@ -16,8 +16,8 @@ from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.regions import frames_of_landmarks
 from flowexpr.explain.run import Explainer, as_samples
+from flowexpr.fingerprints import fingerprint
 from flowexpr.inputs import as_frame
-from flowexpr.training.checkpoint import fingerprint
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier

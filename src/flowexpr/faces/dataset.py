@@ -33,8 +33,8 @@ from flowexpr.faces.preparation import MARGIN
 from flowexpr.faces.tables import Fix, Key, Segment, name_of
 from flowexpr.faces.tracking import CHOICES
 from flowexpr.faces.video import is_video
-from flowexpr.functions import digest_of_function
-from flowexpr.storage import locked, write_atomically
+from flowexpr.files import locked, write_atomically
+from flowexpr.fingerprints import digest_of_function
 
 __all__ = ["DESCRIPTION", "prepare_faces"]
 

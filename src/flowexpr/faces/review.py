@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowexpr.faces.manifest import OK, Row
-from flowexpr.storage import write_atomically
+from flowexpr.files import write_atomically
 
 __all__ = ["PAGE", "doubt_of", "write_review"]
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from flowexpr import __version__
 from flowexpr.display.axes import MARKERS
 from flowexpr.evaluation import EvaluationResult
+from flowexpr.files import write_atomically
 from flowexpr.report.explanations import explanation_section
 from flowexpr.report.latent_map import map_section, trees_section
 from flowexpr.report.material import Material, Section, gather
@@ -24,7 +25,6 @@ from flowexpr.report.plots import MARKER_PATHS
 from flowexpr.report.reliability import rejection_section, reliability_section
 from flowexpr.report.scores import confusion_section, leakage_section, people_section, scores_section
 from flowexpr.report.setting import setting_section
-from flowexpr.storage import write_atomically
 
 __all__ = ["build"]
 

@@ -14,10 +14,10 @@ from flowexpr.display.explanation import as_colours, evidence_picture, map_scale
 from flowexpr.evaluation import Predictions
 from flowexpr.explain import Explanation
 from flowexpr.explain.text import describe_way
+from flowexpr.files import write_atomically
 from flowexpr.report.faces import picture
 from flowexpr.report.material import Material, Section
 from flowexpr.report.pages import asset, template
-from flowexpr.storage import write_atomically
 
 __all__ = ["explanation_section", "write_explanations"]
 

@@ -1,14 +1,74 @@
-"""Telling functions that users pass apart by what they do, so that a run goes on only from what the same one made."""
+"""Telling calls apart by all that shapes their outcome, so that a run goes on only from what the same call made."""
 
 import functools
+import hashlib
+import json
+import pickle
 import re
 from collections.abc import Callable
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import joblib
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["digest_of_function"]
+__all__ = ["describe_function", "describe_value", "digest_of_function", "fingerprint"]
+
+HASHED_BYTES = 2**24
+"""Bytes of an array that are read at a time for its fingerprint."""
+
+
+def fingerprint(description: Any, *arrays: NDArray[Any] | None) -> str:
+    """Return a hexadecimal digest of a description that JSON can hold and of arrays, read a piece at a time."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=repr).encode())
+    for array in arrays:
+        if array is None:
+            digest.update(b"none")
+            continue
+        array = np.atleast_1d(array)
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        if array.dtype.hasobject:
+            digest.update(repr(array.tolist()).encode())
+            continue
+        step = max(1, HASHED_BYTES // max(1, array[:1].nbytes))
+        for start in range(0, len(array), step):
+            digest.update(np.ascontiguousarray(array[start : start + step]).data)
+    return digest.hexdigest()[:32]
+
+
+def describe_value(value: Any) -> Any:
+    """Return a parameter's value as it is where JSON holds it, else a digest, since a text may leave parts out."""
+    return value if isinstance(value, str | int | float | bool | None) else joblib.hash(value)
+
+
+def describe_function(function: Callable[..., Any], parameter: str) -> str:
+    """Return a digest of what a function does (see `digest_of_function`).
+
+    Parameters
+    ----------
+    function : callable
+        What was passed.
+    parameter : str
+        As what, for the error.
+
+    Returns
+    -------
+    digest : str
+        The same in every process.
+
+    Raises
+    ------
+    ValueError
+        If it holds something that cannot be pickled, and so cannot be told from another.
+    """
+    try:
+        return digest_of_function(function)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"checkpoint_dir needs to tell {parameter}={function!r} from another function, but it cannot be pickled "
+            f"({error}). Pass a function, an object that can be pickled, or checkpoint_dir=None."
+        ) from error
 
 
 def digest_of_function(function: Callable[..., Any], *, lenient: bool = False) -> str:
