@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
 from flowexpr.datasets import load_faces, make_faces
-from flowexpr.datasets._layouts import LAYOUTS as NAMED
-from flowexpr.datasets._layouts import named_by
+from flowexpr.datasets.layouts import LAYOUTS as NAMED
+from flowexpr.datasets.layouts import named_by
 from flowexpr.evaluation import EvaluationResult, evaluate
 from flowexpr.faces import find_images
 from flowexpr.faces.dataset import DESCRIPTION

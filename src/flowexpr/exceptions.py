@@ -2,11 +2,16 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 
-__all__ = ["ModelFileError", "TrainingDivergedError", "UnreadableImageError", "warn"]
+__all__ = ["ModelFileError", "TrainingDivergedError", "UnreadableImageError", "some", "warn"]
 
 OWN = ("flowexpr", "sklearn", "torch", "contextlib")
 """Packages whose frames lie between a warning and whom it is for; all but the first wrap functions or call them."""
+
+
+MOST_NAMED = 5
+"""Things that a message names before it only counts them."""
 
 
 class ModelFileError(ValueError):
@@ -19,6 +24,12 @@ class TrainingDivergedError(RuntimeError):
 
 class UnreadableImageError(ValueError):
     """A file is missing, is no image, or is damaged; the message is the reason, without the path."""
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are, for a message."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def warn(message: str) -> None:

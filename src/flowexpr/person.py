@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flowexpr.exceptions import some
 from flowexpr.inputs import check_groups, on_cpu
 
 __all__ = ["neutral_latents"]
@@ -68,8 +69,8 @@ def _holds_images(images: Any) -> bool:
 def _check_everybody(known: NDArray[Any], found: list[bool], given: Mapping[Any, Any] | None = None) -> None:
     missing = known[~np.array(found, dtype=bool)].tolist()
     if missing:
-        named = "" if given is None else f" (neutral names {', '.join(map(repr, list(given)[:5]))})"
+        named = "" if given is None else f" (neutral names {some([repr(name) for name in given])})"
         raise ValueError(
             f"a neutral image of everybody was expected, but {len(missing)} of {len(known)} have none: "
-            f"{', '.join(map(repr, missing[:5]))}{named}. Leave these people out, or pass neutral images of them."
+            f"{some([repr(name) for name in missing])}{named}. Leave these people out, or pass neutral images of them."
         )

@@ -9,7 +9,7 @@ import pytest
 import flowexpr
 from flowexpr.cli import main
 
-COMMANDS = ("demo", "fit", "evaluate", "predict", "doctor")
+COMMANDS = ("demo", "prepare", "fit", "evaluate", "report", "predict", "explain", "doctor")
 
 
 def test_help_names_every_command(capsys):

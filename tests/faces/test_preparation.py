@@ -94,3 +94,10 @@ class TestFace:
 def test_sizes_are_pairs(size):
     with pytest.raises(ValueError, match=r"was expected to be \(height, width\) in pixels"):
         FacePreparation(image_size=size)
+
+
+def test_sequences_of_any_kind_are_boxes_and_sizes(wide):
+    box = (0.5, 0.25, 1.0, 0.75)
+    expected = FacePreparation((8, 8), crop=box).read(wide)
+    for kind in (list, np.array):
+        np.testing.assert_array_equal(FacePreparation([8, 8], crop=kind(box)).read(wide), expected)

@@ -22,7 +22,7 @@ from flowexpr.cli.options import (
     with_folder,
 )
 from flowexpr.datasets import load_faces
-from flowexpr.datasets._entries import describe_files
+from flowexpr.datasets.entries import describe_files
 from flowexpr.display import ExplanationDisplay
 from flowexpr.display.axes import require_matplotlib
 from flowexpr.exceptions import UnreadableImageError

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowexpr.classifier import FlowExpressionClassifier
-from flowexpr.faces.pictures import NO_FACE, Picture
+from flowexpr.faces.face import NO_FACE
+from flowexpr.faces.pictures import Picture
 
 __all__ = ["FexColumns", "OwnColumns", "Prediction", "Smoother", "predictions_of"]
 

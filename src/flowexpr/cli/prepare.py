@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from flowexpr.cli.options import command_parser, peak_memory
-from flowexpr.datasets._entries import describe_files
-from flowexpr.datasets._layouts import LAYOUTS
+from flowexpr.datasets.entries import describe_files
+from flowexpr.datasets.layouts import LAYOUTS
 from flowexpr.faces import Source, prepare_faces, read_boxes, read_fixes, read_segments
 from flowexpr.faces.manifest import OK, Row
 from flowexpr.faces.preparation import MARGIN
@@ -26,11 +26,11 @@ DETAILS = r"""examples:
   flowexpr prepare photos --label '^(\w+)_' --subject '_(\d+)\.' -o faces --workers 2
   flowexpr prepare recordings --segments segments.csv --rate 5 -o faces --fixes faces/fix.csv
 
-segments.csv has the columns video,start,end,label and, where known, subject and clip; seconds from the first frame
-(or frames, from 0, with --unit frames), the end not included. DATASET/manifest.csv has a row for every frame or file
-asked for; the column status is "ok" where there is a crop, and says why not where there is none. A run that was
-killed goes on when it is run again. flowexpr fit, evaluate and load_faces read DATASET. The status is 1 where there is
-no crop at all.
+segments.csv has the columns video,start,end,label and, where known, subject and clip; seconds from the start of the
+video, as its file gives it (or frames, from 0, with --unit frames), the end not included. DATASET/manifest.csv has a
+row for every frame or file asked for; the column status is "ok" where there is a crop, and says why not where there is
+none. A run that was killed goes on when it is run again. flowexpr fit, evaluate and load_faces read DATASET. The
+status is 1 where there is no crop at all.
 """
 
 

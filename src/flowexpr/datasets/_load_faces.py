@@ -16,9 +16,9 @@ from PIL import Image
 from sklearn.utils import Bunch
 from tqdm import tqdm
 
-from flowexpr.datasets._entries import Entry, find_entries, some
-from flowexpr.datasets._layouts import Layout
-from flowexpr.exceptions import UnreadableImageError, warn
+from flowexpr.datasets.entries import Entry, find_entries
+from flowexpr.datasets.layouts import Layout
+from flowexpr.exceptions import UnreadableImageError, some, warn
 from flowexpr.faces import FacePreparation
 from flowexpr.faces.dataset import DESCRIPTION
 from flowexpr.faces.reading import refuse_pipe
@@ -70,8 +70,9 @@ def load_faces(
         otherwise.
     grey : bool, default=None
         One channel or three; None is grey where every image is.
-    crop : "face", tuple (left, top, right, bottom) or None, default=None
-        "face" cuts out the largest face found (extra ``[faces]``); a tuple is a box in shares of width and height.
+    crop : "face", sequence (left, top, right, bottom) or None, default=None
+        "face" cuts out the largest face found (extra ``[faces]``); four numbers are a box in shares
+        of width and height.
     skip_unreadable : bool, default=False
         Leave out files that cannot be read and name them in ``skipped``, instead of raising.
     memmap : path-like, default=None

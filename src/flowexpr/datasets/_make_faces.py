@@ -1,6 +1,7 @@
 """make_faces: a data set of drawn people who show expressions, free of any restriction."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -211,7 +212,8 @@ def _draw_view(random: np.random.Generator) -> View:
 
 def _between(start: View, end: View, share: float) -> View:
     """Return a view on the way from one pose to another, under the light of the first."""
-    return View(
+    return replace(
+        start,
         shift=(
             start.shift[0] + share * (end.shift[0] - start.shift[0]),
             start.shift[1] + share * (end.shift[1] - start.shift[1]),
@@ -219,8 +221,4 @@ def _between(start: View, end: View, share: float) -> View:
         angle=start.angle + share * (end.angle - start.angle),
         size=start.size + share * (end.size - start.size),
         turn=start.turn + share * (end.turn - start.turn),
-        light=start.light,
-        gain=start.gain,
-        tint=start.tint,
-        background=start.background,
     )

@@ -17,6 +17,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 from flowexpr.faces.face import Face
@@ -222,8 +223,6 @@ def _between_eyes(face: Face) -> complex:
 
 def _around(image: NDArray[np.uint8], face: Face, step: float) -> tuple[NDArray[np.float64], complex, float]:
     """Return the neighbourhood of the face about as coarse as the grid, where it begins there, and the factor."""
-    from PIL import Image
-
     room = 0.8 * face.side
     height, width = image.shape
     left, top = max(0, int(face.box[0] - room)), max(0, int(face.box[1] - room))

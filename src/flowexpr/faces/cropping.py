@@ -14,7 +14,7 @@ from PIL import Image
 from flowexpr.ahead import ahead
 from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces.detectors import Detector, detect_with, make_detector
-from flowexpr.faces.face import Face, crop_face
+from flowexpr.faces.face import NO_FACE, Face, crop_face
 from flowexpr.faces.manifest import DROPPED, Row
 from flowexpr.faces.preparation import fit_evenly
 from flowexpr.faces.quality import is_near_duplicate, quality_of, thumbnail
@@ -166,7 +166,7 @@ class Cropper:
         if fix != Fix():
             flags = [*flags, "fixed"]
         if face is None or fix.drop:
-            reason = "no face found" if self.boxes is None else "no box in the table"
+            reason = NO_FACE if self.boxes is None else "no box in the table"
             return (self.lost(row, reason), None), before
         try:
             if self.detector == "none" and self.boxes is None and not fix.box:

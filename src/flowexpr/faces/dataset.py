@@ -24,7 +24,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from flowexpr.exceptions import warn
+from flowexpr.exceptions import some, warn
 from flowexpr.faces.cropping import Crop, Cropper, Source
 from flowexpr.faces.detectors import Detector, make_detector
 from flowexpr.faces.face import Face
@@ -90,8 +90,8 @@ def prepare_faces(
         path or its file name. A segment without a subject has its source's. Beside segments, an image without a
         label has a row, but no crop.
     in_frames : bool, default=False
-        Whether segments begin and end at frames' numbers, from 0, instead of seconds from the first frame. The end
-        itself is not included.
+        Whether segments begin and end at frames' numbers, from 0, instead of seconds from the start of the
+        video, as its file gives it. The end itself is not included.
     rate : float, default=None
         Frames a second to take of a video, evenly from the beginning of a segment; None takes all.
     detector : str or callable, default="cascade"
@@ -294,7 +294,7 @@ class _Named:
         if len(found) > 1:
             raise ValueError(
                 f"{told} {called}, which was expected to be one of the inputs, but may be any of "
-                f"{', '.join(found[:5])}. Write as much of its path as tells them apart."
+                f"{some(found)}. Write as much of its path as tells them apart."
             )
         return found[0] if found else None
 
@@ -305,7 +305,7 @@ def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
     of = {name: named.find(name, "boxes name") for name in dict.fromkeys(name for name, _ in boxes)}
     strangers = [name for name, path in of.items() if path is None]
     if strangers:
-        warn(f"boxes name {len(strangers)} files that are no inputs: {', '.join(strangers[:5])}.")
+        warn(f"boxes name {len(strangers)} files that are no inputs: {some(strangers)}.")
     return {(path, frame): face for (name, frame), face in boxes.items() if (path := of[name]) is not None}
 
 
@@ -324,7 +324,7 @@ def _check_known(plan: list[tuple[list[Source], list[Segment] | None]]) -> None:
         if 0 < len(missing) < len(known):
             raise ValueError(
                 f"{kind} was expected for all that is labelled or for none, but {len(missing)} of {len(known)} have "
-                f"none: {', '.join(missing[:5])}. Fill in the table of segments, or pass {kind} for the files "
+                f"none: {some(missing)}. Fill in the table of segments, or pass {kind} for the files "
                 f"(--{kind})."
             )
 
@@ -334,7 +334,7 @@ def _check_fixes(fixes: dict[Key, Fix], files: list[Source], segments: Sequence[
     unknown = sorted({source for source, _ in fixes} - known)
     if unknown:
         raise ValueError(
-            f"fixes were expected to be of the inputs, but {len(unknown)} sources are none: {', '.join(unknown[:5])}. "
+            f"fixes were expected to be of the inputs, but {len(unknown)} sources are none: {some(unknown)}. "
             "Pass the same inputs as when the review was written."
         )
 
@@ -366,7 +366,7 @@ def _tell_of_idle(fixes: dict[Key, Fix], rows: list[Row]) -> None:
     made = {(row.source, int(row.frame) if row.frame else None) for row in rows}
     idle = [f"{source} frame {frame}" if frame is not None else source for source, frame in fixes.keys() - made]
     if idle:
-        warn(f"{len(idle)} fixes are of nothing in the data set, and change nothing: {', '.join(sorted(idle)[:5])}.")
+        warn(f"{len(idle)} fixes are of nothing in the data set, and change nothing: {some(sorted(idle))}.")
 
 
 def _checksum(sources: list[Source], segments: list[Segment] | None, settings: dict[str, Any], cropper: Cropper) -> str:

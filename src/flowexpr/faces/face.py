@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Box", "Face", "crop_face"]
+__all__ = ["NO_FACE", "Box", "Face", "crop_face"]
 
 Box = tuple[float, float, float, float]
+
+NO_FACE = "no face found"
+"""Why a picture has no crop, where none is seen in it."""
 
 SIDE = 2.27
 """Side of a face's square, in distances between the eyes: from the brows' top to the chin, from cheek to cheek."""

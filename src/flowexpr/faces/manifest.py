@@ -31,7 +31,7 @@ class Row:
     label, subject, clip : str
         What is known of it.
     frame, time : str
-        Number of the frame in its video, and seconds from the video's first frame.
+        Number of the frame in its video, and seconds from the start of the video, as its file gives it.
     box, landmarks : str
         Pixels of the source: left top right bottom, and x y of the eyes.
     detector_score, blur, brightness, contrast : str

@@ -10,15 +10,13 @@ from PIL import Image
 from flowexpr.ahead import ahead
 from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces.detectors import Detector, detect_with, make_detector
-from flowexpr.faces.face import Face
+from flowexpr.faces.face import NO_FACE, Face
 from flowexpr.faces.preparation import FacePreparation
 from flowexpr.faces.reading import read_image
 from flowexpr.faces.tracking import choose_face, track_face
 from flowexpr.faces.video import is_video, read_frames, require_av
 
-__all__ = ["NO_FACE", "Picture", "read_pictures"]
-
-NO_FACE = "no face found"
+__all__ = ["Picture", "read_pictures"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Picture:
     path : str
         The file.
     frame, time : int, float or None
-        Number of the frame from 0, and seconds from the first; None for an image.
+        Number of the frame from 0, and seconds from the start of the video, as its file gives it; None for an image.
     face : Face or None
         Where the face is; None where none was looked for or found.
     pixels : ndarray of shape (H, W, C), uint8, or None

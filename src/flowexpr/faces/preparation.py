@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from flowexpr.exceptions import UnreadableImageError
 from flowexpr.faces.detectors import find_faces
-from flowexpr.faces.face import Box, Face, crop_face
+from flowexpr.faces.face import NO_FACE, Box, Face, crop_face
 from flowexpr.faces.reading import read_image
 from flowexpr.faces.tracking import choose_face
 
@@ -36,8 +36,8 @@ class FacePreparation:
     grey : bool or None, default=None
         Grey (one channel) or colour (three). None leaves each file as it is: grey where red, green and blue are
         equal everywhere.
-    crop : "face", tuple (left, top, right, bottom) or None, default=None
-        "face" cuts out the largest face that is found, turned upright; a tuple gives a box in shares of width and
+    crop : "face", sequence (left, top, right, bottom) or None, default=None
+        "face" cuts out the largest face that is found, turned upright; four numbers give a box in shares of width and
         height, 0 to 1.
     margin : float, default=0.05
         With ``crop="face"``: room around the face, as a share of its side.
@@ -58,13 +58,20 @@ class FacePreparation:
         is_pair = isinstance(size, tuple | list) and len(size) == 2
         if size is not None and not (is_pair and all(isinstance(side, int) and side > 0 for side in size)):
             raise ValueError(f"image_size={size!r} was expected to be (height, width) in pixels, or None.")
-        if crop is None or crop == "face":
+        if size is not None:
+            object.__setattr__(self, "image_size", tuple(size))
+        if crop is None or (isinstance(crop, str) and crop == "face"):
             return
-        if isinstance(crop, str) or len(crop) != 4 or not (0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1):
+        if (
+            isinstance(crop, str)
+            or np.shape(crop) != (4,)
+            or not (0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1)
+        ):
             raise ValueError(
                 f"crop={crop!r} was expected to be 'face', or (left, top, right, bottom) in shares of width and "
                 "height with 0 <= left < right <= 1 and 0 <= top < bottom <= 1."
             )
+        object.__setattr__(self, "crop", tuple(float(share) for share in crop))
 
     def read(self, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         """Read and prepare one image file.
@@ -89,7 +96,7 @@ class FacePreparation:
             return self.of(image)
         face = choose_face(find_faces(np.asarray(image)), "largest", image.size[::-1])
         if face is None:
-            raise UnreadableImageError("no face found")
+            raise UnreadableImageError(NO_FACE)
         return self.of_face(image, face)
 
     def of(self, image: Image.Image) -> NDArray[np.uint8]:

@@ -9,11 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from flowexpr.exceptions import some
 from flowexpr.faces.face import Box, Face
 
-__all__ = ["Fix", "Segment", "name_of", "read_boxes", "read_fixes", "read_segments", "read_table", "whole_number"]
+__all__ = [
+    "Fix",
+    "Key",
+    "Segment",
+    "name_of",
+    "read_boxes",
+    "read_fixes",
+    "read_segments",
+    "read_table",
+    "whole_number",
+]
 
-SHOWN = 5
 YES, NO = {"x", "yes", "y", "1", "true", "drop"}, {"", "no", "n", "0", "false"}
 
 T = TypeVar("T")
@@ -104,7 +114,7 @@ def read_table(path: str | os.PathLike[str], required: tuple[str, ...], kind: st
     if wider:
         raise ValueError(
             f"{path} was expected to have {len(names)} cells in a row, one for each column, but {len(wider)} rows have "
-            f"more: {_some(wider)}. Write decimals with a point, and put a cell that holds a comma in double quotes."
+            f"more: {some(wider)}. Write decimals with a point, and put a cell that holds a comma in double quotes."
         )
     return rows
 
@@ -188,7 +198,7 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[Key, Face]:
     repeated = [f"{name}, frame {frame}" if frame is not None else name for (name, frame), n in counts.items() if n > 1]
     if repeated:
         raise ValueError(
-            f"{path} was expected to hold one face a frame, but holds several of {_some(repeated)}. Leave one in it."
+            f"{path} was expected to hold one face a frame, but holds several of {some(repeated)}. Leave one in it."
         )
     return dict(boxes)
 
@@ -241,7 +251,7 @@ def _parsed(
             wrong.append(f"line {number} ({', '.join(row.values())})")
     if wrong:
         raise ValueError(
-            f"{path} was expected to have in every row {expected}, but {len(wrong)} rows have not: {_some(wrong)}."
+            f"{path} was expected to have in every row {expected}, but {len(wrong)} rows have not: {some(wrong)}."
         )
     return parsed
 
@@ -262,7 +272,3 @@ def _box(cells: list[float]) -> Box:
     if len(cells) != 4 or not all(map(math.isfinite, cells)) or not (cells[0] < cells[2] and cells[1] < cells[3]):
         raise ValueError
     return cells[0], cells[1], cells[2], cells[3]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

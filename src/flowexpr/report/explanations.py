@@ -131,7 +131,7 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
         "shown": shown,
         "label": str(one.label),
         "against": str(one.against),
-        "right": shown is None or shown == str(one.label),
+        "right": shown == str(one.label),
         "text": one.text,
         "regions": _bars(one.regions if one.has_map and one.regions is not None else {}),
         "classes": [(str(label), float(p)) for label, p in zip(one.classes, one.probabilities, strict=True)],
@@ -147,7 +147,7 @@ def _told(one: Explanation, name: str, shows_face: bool, shown: str | None) -> d
 
 
 def _bars(regions: Mapping[str, float]) -> list[tuple[str, float, float, float]]:
-    """Return name, nats, and where its bar begins and how long it is, of all, in per cent; for to the right of zero."""
+    """Return each region's name, nats, and its bar's begin and length in per cent; what speaks for it right of zero."""
     largest = max((abs(nats) for nats in regions.values()), default=0.0)
     shown = {str(region): nats for region, nats in regions.items() if abs(nats) > LEAST_SHOWN * largest}
     zero = -min(0.0, *shown.values()) if shown else 0.0

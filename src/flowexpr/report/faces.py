@@ -29,20 +29,13 @@ class FaceSheet:
     ----------
     source : str
         The picture as a data URI.
-    tile : int
-        Side of a face, in pixels.
     columns, rows : int
         How many there are in a row, and how many rows.
     """
 
     source: str
-    tile: int
     columns: int
     rows: int
-
-    def offset(self, number: int) -> tuple[int, int]:
-        """Column and row of a face."""
-        return number % self.columns, number // self.columns
 
 
 def face_sheet(images: np.ndarray) -> FaceSheet:
@@ -69,7 +62,7 @@ def face_sheet(images: np.ndarray) -> FaceSheet:
         small.thumbnail((tile, tile), Image.Resampling.LANCZOS)
         x, y = number % columns * tile, number // columns * tile
         sheet.paste(small, (x + (tile - small.width) // 2, y + (tile - small.height) // 2))
-    return FaceSheet(_jpeg_within(sheet, BUDGET), tile, columns, rows)
+    return FaceSheet(_jpeg_within(sheet, BUDGET), columns, rows)
 
 
 def picture(image: np.ndarray) -> str:

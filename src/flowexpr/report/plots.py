@@ -44,8 +44,6 @@ class Series:
         Whether the points are joined, and whether each has a marker.
     dashed : bool
         Whether the line is.
-    scale : array-like of shape (n,) or None
-        How large each marker is, 1 being its usual size.
     notes : sequence of str
         What a pointer at each marker shows; empty for nothing.
     """
@@ -57,7 +55,6 @@ class Series:
     line: bool = True
     dots: bool = True
     dashed: bool = False
-    scale: ArrayLike | None = None
     notes: Sequence[str] = ()
 
 
@@ -120,19 +117,16 @@ class Plot:
         """The series that have a name."""
         return [series for series in self.series if series.name]
 
-    def places(self, series: Series) -> list[tuple[float, float, float, str]]:
-        """Return place in pixels, scale and note of every point of a series that is finite."""
+    def places(self, series: Series) -> list[tuple[float, float, str]]:
+        """Return place in pixels and note of every point of a series that is finite."""
         x, y = np.asarray(series.x, dtype=float), np.asarray(series.y, dtype=float)
-        scale = np.ones(len(x)) if series.scale is None else np.asarray(series.scale, dtype=float)
         notes = series.notes or [""] * len(x)
         finite = np.isfinite(x) & np.isfinite(y)
-        return [
-            (self._x(x[i]), self._y(y[i]), round(float(scale[i]), 2), notes[i]) for i in np.flatnonzero(finite).tolist()
-        ]
+        return [(self._x(x[i]), self._y(y[i]), notes[i]) for i in np.flatnonzero(finite).tolist()]
 
     def path(self, series: Series) -> str:
         """Return the line through the points of a series, as the `d` of an SVG path."""
-        return "M" + "L".join(f"{x},{y}" for x, y, _, _ in self.places(series)) if self.places(series) else ""
+        return "M" + "L".join(f"{x},{y}" for x, y, _ in self.places(series)) if self.places(series) else ""
 
     def _x(self, value: float) -> float:
         left, right, _, _ = self.frame

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flowexpr.datasets._layouts import LAYOUTS, Layout, named_by
-from flowexpr.exceptions import warn
+from flowexpr.datasets.layouts import LAYOUTS, Layout, named_by
+from flowexpr.exceptions import some, warn
 from flowexpr.faces import find_images
 from flowexpr.faces.dataset import DESCRIPTION
 from flowexpr.faces.manifest import MANIFEST, OK
@@ -15,10 +15,7 @@ from flowexpr.faces.reading import describe_other_files
 from flowexpr.faces.tables import read_table, whole_number
 from flowexpr.faces.video import is_video
 
-__all__ = ["Entry", "describe_files", "find_entries", "some"]
-
-SHOWN = 5
-"""Files that an error message names, at most."""
+__all__ = ["Entry", "describe_files", "find_entries"]
 
 
 @dataclass(frozen=True)
@@ -240,8 +237,3 @@ def _frame(row: dict[str, str], path: Path) -> int | None:
         return whole_number(text) if text else None
     except ValueError as error:
         raise ValueError(f"frame was expected to be an integer, but is {text!r} for {path}.") from error
-
-
-def some(names: list[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
