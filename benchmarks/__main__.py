@@ -57,7 +57,8 @@ def commands(options: argparse.Namespace) -> list[Run]:
         runs += [("faces", [photographs])]
     if options.rosinality:
         arguments = ["--rosinality", str(options.rosinality.resolve())]
-        runs += [("speed", arguments), ("speed", [*arguments, "--keep-freed-memory"])]
+        kept = ["--keep-freed-memory", "--page", "speed_kept_memory"]
+        runs += [("speed", arguments), ("speed", [*arguments, *kept])]
     return runs
 
 

@@ -133,7 +133,12 @@ def main() -> None:
     rows, gradient_rows = [], []
     for name, faces in data.items():
         for model, size in MODELS.items():
-            settings = size | {"head_hidden_channels": 64, "precision": "float32", "max_steps": options.steps}
+            settings = size | {
+                "head_hidden_channels": 64,
+                "precision": "float32",
+                "max_steps": options.steps,
+                "device": "cpu",
+            }
             clf = FlowExpressionClassifier(**settings, random_state=0)
             clf.fit(faces.images[faces.train], faces.target[faces.train])
             print(f"{name}, {model}: {clf.history_[-1]}", flush=True)

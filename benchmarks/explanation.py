@@ -132,6 +132,12 @@ def _seconds(flow: Any, X: np.ndarray, how: dict[str, Any]) -> float:
     return time.perf_counter() - began
 
 
+def on_cpu(*models: Any) -> None:
+    """Compute on the processor from here on, whose seconds the tables hold and where the other maps are made."""
+    for model in models:
+        model.set_params(device="cpu")
+
+
 def measure_drawn(models: Path, n: int) -> str:
     """Measure maps and counterfactuals on drawn people that no model and no choice has seen."""
     training = drawn(N_PEOPLE, n_clips=2, seed=0)
@@ -141,6 +147,7 @@ def measure_drawn(models: Path, n: int) -> str:
     )
     more = drawn(N_PEOPLE_OF_CNN, n_clips=2, seed=1)
     cnn = kept(models / "cnn.joblib", lambda: CNNExpressionClassifier(random_state=0).fit(more.images, more.y))
+    on_cpu(flow, cnn)
     judge = kept(models / "recogniser.joblib", lambda: fit_recogniser(drawn(200, n_clips=2, seed=1)))
     made = make_faces(20, neutral=True, image_size=32, return_masks=True, random_state=7)
     people = Faces(made.images, made.target_names[made.target], made.subject, made.clip)
@@ -179,6 +186,7 @@ def measure_folder(models: Path, argument: str, n: int) -> str:
     cnn = kept(
         models / f"{name}.joblib", lambda: CNNExpressionClassifier(random_state=1).fit(training.images, training.y)
     )
+    on_cpu(flow, cnn)
     fitted = {"flow": flow, "CNN": cnn}
     unseen = people[choose(people, fitted, n, np.ones(len(people.y), dtype=bool))]
     rows = [map_row(key, fitted[kind], maps, unseen, None, None) for key, (kind, maps) in METHODS.items()]

@@ -2,14 +2,15 @@
 
     git clone https://github.com/rosinality/glow-pytorch
     pip install normflows FrEIA
-    python benchmarks/speed.py --rosinality glow-pytorch
+    python benchmarks/speed.py --rosinality glow-pytorch [--page NAME]
 
 Writes one table: images a second of each, and ratios to rosinality's (the median over rounds, each round
 measuring everybody once). Ours is the whole step: five-bit images from uint8 arrays, f, h under six classes, both
 losses, gradient clipping and AdamW; theirs is the likelihood of a ready batch under f alone, and Adam. A prediction is
 `predict_proba` from uint8 arrays for us (one view of an image, as in the paper; classes that differ, so that no close
 call is made again in float32), a forward pass for them. A peer that is not there is left out. ``--keep-freed-memory``
-lets glibc keep freed memory in every process.
+lets glibc keep freed memory in every process. With a CUDA GPU everybody computes there, at larger batches too, the
+memory is the GPU's, and the paper's 1200 epochs are projected.
 """
 
 import argparse
@@ -52,7 +53,12 @@ CONFIGS = {
     "small, 32 px, batch 32": Config(32, 3, 8, 128, 32, 8),
     "paper, batch 4": Config(64, 4, 32, 512, 4, 2),
     "paper, batch 32": Config(64, 4, 32, 512, 32, 1),
+    "paper, batch 256": Config(64, 4, 32, 512, 256, 1),
+    "paper, batch 1024": Config(64, 4, 32, 512, 1024, 1),
 }
+ON_CPU = [name for name, config in CONFIGS.items() if config.batch <= 32]
+PAPER_IMAGES = 1200 * 54_511
+"""Images that the paper's training sees: its epochs times its frames."""
 
 
 class Times(NamedTuple):
@@ -76,7 +82,8 @@ def tell_classes_apart(clf: "FlowExpressionClassifier") -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for step in clf.module_.head.steps:
-            step.coupling.network.last.weight.normal_(0, 0.05, generator=generator)
+            weight = step.coupling.network.last.weight
+            weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))  # drawn on the CPU, wherever it is
 
 
 def measure_flowexpr(config: Config, precision: str) -> Times:
@@ -99,8 +106,10 @@ def measure_peer(build: Callable[[Config], tuple[nn.Module, Callable[[Tensor], T
     """Measure a peer by its module and the function from a batch to its log-likelihoods (n,)."""
     torch.manual_seed(0)
     module, log_likelihood = build(config)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    module.to(device)
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-4)
-    x = torch.randint(0, 32, (config.batch, 3, config.side, config.side)) / 32 - 0.5
+    x = torch.randint(0, 32, (config.batch, 3, config.side, config.side), device=device) / 32 - 0.5
     n_dims = x[0].numel()
 
     def step() -> None:
@@ -205,6 +214,8 @@ def fastest(action: Callable[[], object], n: int) -> float:
     for _ in range(n):
         began = time.perf_counter()
         action()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
     return min(times)
 
@@ -215,7 +226,9 @@ def measure(name: str, config: Config, options: argparse.Namespace) -> dict[str,
         torch.set_num_threads(options.threads)
     is_ours = name == "flowexpr"
     times = measure_flowexpr(config, options.precision) if is_ours else measure_peer(PEERS[name], config)
-    return times._asdict() | {"gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    on_gpu = torch.cuda.is_available()
+    kib = torch.cuda.max_memory_reserved() / 2**10 if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return times._asdict() | {"gib": kib / 2**20}
 
 
 def measure_apart(name: str, config_name: str, options: argparse.Namespace) -> dict[str, float] | None:
@@ -256,9 +269,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is torch's own choice")
     parser.add_argument("--precision", default="auto", help="of flowexpr")
-    parser.add_argument("--configs", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    on_gpu = torch.cuda.is_available()
+    parser.add_argument("--configs", nargs="+", choices=CONFIGS, default=list(CONFIGS) if on_gpu else ON_CPU)
     parser.add_argument("--libraries", nargs="+", choices=["flowexpr", *PEERS], default=["flowexpr", *PEERS])
     parser.add_argument("--keep-freed-memory", action="store_true", help="glibc keeps freed memory, for everybody")
+    parser.add_argument("--page", default="speed", help="under docs/benchmarks, without ending (default: %(default)s)")
     parser.add_argument("--measure", nargs=2, metavar=("NAME", "CONFIG"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -279,11 +294,13 @@ def main() -> None:
                     measured[name] = result
             rounds.append(measured)
         rows += rows_of(config_name, rounds, CONFIGS[config_name].batch)
-    name = "speed_kept_memory" if options.keep_freed_memory else "speed"
-    threads = options.threads or torch.get_num_threads()
-    reporting.write(
-        name, f"{threads} threads, the median ratio of {options.rounds} rounds.\n\n{reporting.table(header, rows)}"
-    )
+    where = "GPU" if on_gpu else f"{options.threads or torch.get_num_threads()} threads"
+    text = f"{where}, the median ratio of {options.rounds} rounds.\n\n{reporting.table(header, rows)}"
+    ours = [row for row in rows if row[1] == "flowexpr" and row[0].startswith("paper")]
+    days = [f"{PAPER_IMAGES / float(row[2]) / 86_400:.3g} days ({row[0]})" for row in ours]
+    if days:
+        text += f"\n\nThe paper's 1200 epochs on 54,511 frames would take flowexpr {', '.join(days)} at this speed."
+    reporting.write(options.page, text)
 
 
 if __name__ == "__main__":
