@@ -111,7 +111,7 @@ class Work:
         self.clf = classifier(config, precision).set_params(device="cpu")  # whose ceiling it is
 
     def train(self, n_steps: int) -> float:
-        """Train for some steps, one an epoch; return the seconds of the fastest."""
+        """Train for some steps, one per epoch; return the seconds of the fastest."""
         self.clf.set_params(max_steps=n_steps).fit(self.X, self.y)
         tell_classes_apart(self.clf)
         return min(row["seconds"] for row in self.clf.history_)

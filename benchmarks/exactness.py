@@ -93,7 +93,7 @@ def distance(found: Tensor, expected: Tensor) -> float:
 
 
 def measure(clf: FlowExpressionClassifier, X: NDArray[np.uint8]) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the rows of both tables for a fitted classifier, a row a precision."""
+    """Return the rows of both tables for a fitted classifier, a row per precision."""
     n_dims = X[0].size
     exact = in_precision(clf, "float64")
     log_p, batch = exact.score_samples(X), X[:N_OF_GRADIENT].reshape(N_OF_GRADIENT, -1)

@@ -43,7 +43,7 @@ def main() -> None:
     """Measure drawn faces and, where the folder is given, CK+48."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="where trained models are kept")
-    parser.add_argument("--ck", help="CK+48, a folder an expression, names as S010_004_00000017.png")
+    parser.add_argument("--ck", help="CK+48, a folder per expression, names as S010_004_00000017.png")
     options = parser.parse_args()
     options.models.mkdir(parents=True, exist_ok=True)
     parts = [measure_drawn(options.models)]
@@ -129,7 +129,7 @@ HEADER = ["model", "from", "strength", "morphs", "recognised", "same person", "l
 def measure(
     name: str, flow: Any, judge: Any, person: Any, start: Faces, from_: str | None, origin: np.ndarray | None
 ) -> list[list[Any]]:
-    """Return a row a strength: the share of morphs whose expression, and whose person, is named right."""
+    """Return a row per strength: the share of morphs whose expression, and whose person, is named right."""
     rows_of_table = []
     for strength in STRENGTHS:
         recognised, same = {}, []

@@ -67,7 +67,7 @@ def estimators(seed: int, steps: int | None) -> dict[str, Any]:
 
 
 def probability_table(result: EvaluationResult) -> str:
-    """Return a row an estimator: accuracy, log loss, calibration error beside chance, errors at both coverages."""
+    """Return a row per estimator: accuracy, log loss, calibration error beside chance, errors at both coverages."""
     rows = []
     for (name, _), pooled in result.predictions.items():
         y = np.searchsorted(result.classes, pooled.y_true)
@@ -93,7 +93,7 @@ def probability_table(result: EvaluationResult) -> str:
 
 
 def typicality_table(result: EvaluationResult, images: Images) -> str:
-    """Return a row a fold: quantiles of the typicality of unseen faces, and the AUROC against each foreign kind."""
+    """Return a row per fold: quantiles of the typicality of unseen faces, and the AUROC against each foreign kind."""
     pooled = result.predictions["flow", "subject"]
     rows, kinds = [], []
     for fold, flow in enumerate(result.estimators["flow", "subject"]):

@@ -1,4 +1,4 @@
-"""Labels that are few: digits with five labels a class, the other rows unlabelled.
+"""Labels that are few: digits with five labels per class, the other rows unlabelled.
 
     python benchmarks/semi_supervised.py [--seeds 5]
 
@@ -60,7 +60,7 @@ def main() -> None:
     for seed in range(n_seeds):
         rows.append(one_seed(seed))
         print(f"seed {seed}: {', '.join(f'{name} {value:.3f}' for name, value in rows[-1].items())}", flush=True)
-    header = [f"digits, {LABELS_PER_CLASS} labels a class, {n_seeds} seeds", "accuracy", "standard deviation"]
+    header = [f"digits, {LABELS_PER_CLASS} labels per class, {n_seeds} seeds", "accuracy", "standard deviation"]
     cells = []
     for name in rows[0]:
         if name != "seconds":

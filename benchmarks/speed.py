@@ -248,7 +248,7 @@ def measure_apart(name: str, config_name: str, options: argparse.Namespace) -> d
 
 
 def rows_of(config_name: str, rounds: list[dict[str, dict[str, float]]], batch: int) -> list[list[str]]:
-    """Return what was measured of one configuration, a row a library."""
+    """Return what was measured of one configuration, a row per library."""
     rows = []
     for name in rounds[0]:
         cells = []

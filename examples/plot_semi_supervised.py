@@ -2,7 +2,7 @@
 Few labels, many unlabelled rows
 ================================
 
-Five labels a class, and the other rows without one. An unlabelled row cannot say which class it is of, but it
+Five labels per class, and the other rows without one. An unlabelled row cannot say which class it is of, but it
 says what the data look like: it enters the training through -log sum_y p(x|y) p(y).
 
 Two questions are kept apart, since they have different answers:
@@ -46,7 +46,7 @@ print(f"{len(labelled)} labelled rows, {unlabelled.sum()} unlabelled ones, {len(
 # The flow is trained twice with the *same number of optimiser steps* (``max_steps``): on the labelled rows alone, and
 # on all rows. Without that, the larger training set would also mean a longer training.
 #
-# This is FlowGMM's head: one Gaussian a class on the latent. Two settings let the unlabelled rows have their say. A
+# This is FlowGMM's head: one Gaussian per class on the latent. Two settings let the unlabelled rows have their say. A
 # small ``class_loss_weight``, since the cross-entropy sees the labelled rows alone; and no label smoothing, which asks
 # the model to stay unsure, while the class of an unlabelled row has to become clear.
 

@@ -2,7 +2,7 @@
 Thermal images
 ==============
 
-A thermal camera gives one number a pixel: degrees Celsius. flowexpr takes images within 0..1 (or 0..255), so the
+A thermal camera gives one number per pixel: degrees Celsius. flowexpr takes images within 0..1 (or 0..255), so the
 temperatures have to be scaled, by **fixed numbers, the same for every image**. Scaling every image by its own minimum
 and maximum throws the temperature away and keeps only the pattern. This example scales, fits, and shows what happens
 where that is forgotten.

@@ -37,12 +37,16 @@ DATA = {
     "NaN": (images(dtype=float) / np.where(Y == 4, 0, 1)[:, None, None] * np.nan, Y, "Input X contains NaN"),
     "infinity": (np.where(images() > 250, np.inf, 0.0), Y, "Input X contains infinity"),
     "NaN in y": (images(), np.where(Y == 0, np.nan, Y), "Input y contains NaN"),
-    "short y": (images(), Y[:-1], r"y was expected to hold one label a sample, but X has 12 samples .* and y has 11\."),
+    "short y": (
+        images(),
+        Y[:-1],
+        r"y was expected to hold one label per sample, but X has 12 samples .* and y has 11\.",
+    ),
     "no y": (images(), None, "requires y to be passed, but the target y is None"),
     "two columns of y": (images(), np.stack([Y, Y], 1), r"y should be a 1d array, got an array of shape \(12, 2\)"),
     "continuous y": (images(), np.linspace(0.1, 0.7, 12), "Unknown label type: continuous"),
     "odd sides": (images(shape=(15, 16)), Y, r"the image is 15 x 16, but its sides must be divisible by 2\*\*n_blocks"),
-    "single image": (images()[0], Y, r"y was expected to hold one label a sample, but X has 16 .*axis, X\[None\]"),
+    "single image": (images()[0], Y, r"y was expected to hold one label per sample, but X has 16 .*axis, X\[None\]"),
     "five axes": (images(shape=(4, 4, 4, 3)), Y, r"\(n, n_features\), \(n, H, W\) or .*\(12, 4, 4, 4, 3\)"),
     "below 0": (images(dtype=float) - 300, Y, r"expected within 0\.\.1 or 0\.\.255, but X runs from -\d+ to .*Scale"),
     "above 255": (images(dtype=float) * 2, Y, r"expected within 0\.\.1 or 0\.\.255, but X runs from 0 to \d+\. Scale"),
@@ -174,7 +178,7 @@ def test_one_labelled_class_beside_unlabelled_rows_is_an_error():
 
 @pytest.mark.usefixtures("no_training")
 def test_groups_of_another_length_are_an_error():
-    with pytest.raises(ValueError, match=r"groups was expected to have one entry a sample \(12\), but has 11\. Pass"):
+    with pytest.raises(ValueError, match=r"groups was expected to have one entry per sample \(12\), but has 11\. Pass"):
         FlowExpressionClassifier().fit(images(), Y, groups=np.arange(11))
 
 

@@ -61,7 +61,7 @@ class FlowExpressionClassifier(
         The flow f; None takes Glow for images and RealNVP for vectors. RealNVP takes the pixels of images for features
         of a vector: nothing is quantised, mirrored or augmented, and samples may lie outside black and white.
     head : {"conditional", "gmm"}, default="conditional"
-        The flow h on z1: the paper's conditional flow, or one Gaussian a class (FlowGMM [2]_).
+        The flow h on z1: the paper's conditional flow, or one Gaussian per class (FlowGMM [2]_).
     image_shape : tuple, default=None
         (H, W) or (H, W, C) of images that come as flat rows; not needed for X of shape (n, H, W[, C]).
     n_blocks : int or "auto", default="auto"
@@ -103,8 +103,8 @@ class FlowExpressionClassifier(
     learning_rate : float, default=1e-3
         Highest learning rate of AdamW.
     schedule : {"one-cycle", "constant"}, default="one-cycle"
-        Whether the learning rate falls to zero after its rise, over the first tenth of the steps (of at most 100
-        steps where it is constant).
+        What the learning rate does after its rise over the first tenth of the steps ("constant": at most 100 of
+        them): "one-cycle" falls to zero, "constant" stays.
     weight_decay : float, default=1e-4
         Of AdamW; 0 is Adam.
     validation_fraction : float, default=None
@@ -135,7 +135,7 @@ class FlowExpressionClassifier(
     warm_start : bool, default=False
         Go on from the fitted weights instead of starting anew; `history_` and `n_steps_` begin again.
     verbose : int, default=0
-        1 shows a progress bar, 2 a line an epoch too.
+        1 shows a progress bar, 2 a line per epoch too.
     random_state : int, RandomState instance or None, default=None
         Source of everything random. An int gives the same result every time on the same machine (on a GPU, if cuDNN
         is told to be deterministic).
@@ -156,6 +156,12 @@ class FlowExpressionClassifier(
         Effective log p(y), `class_weight` included.
     temperature_ : float
         Divides the log-likelihoods in decisions; 1 unless calibrated.
+    signal_ : ImageSignal or VectorSignal
+        How rows become the flow's variable, and back.
+    seed_ : int
+        Drawn from `random_state`; weights and batches come from it.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X was a data frame.
     architecture_ : dict
         The parameters that `module_` was built from, whatever was set since.
     precision_, memory_, device_ : str
@@ -167,9 +173,9 @@ class FlowExpressionClassifier(
     n_blocks_ : int or None
         Blocks of Glow.
     n_parameters_ : int
-        Number of trained numbers.
+        Number of trainable parameters.
     history_ : list of dict
-        A row an epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy, skipped_steps, seconds; where
+        A row per epoch: epoch, steps, learning_rate, bits_per_dim, class_loss, accuracy, skipped_steps, seconds; where
         a validation set was held out, val_* of both losses and of the accuracy, and validation, how it was split off.
     n_steps_ : int
         Optimiser steps done.
@@ -735,7 +741,7 @@ class FlowExpressionClassifier(
 
     @property
     def n_parameters_(self) -> int:
-        """Number of trained numbers."""
+        """Number of trainable parameters."""
         return sum(p.numel() for p in self.module_.parameters() if p.requires_grad)
 
     @property

@@ -37,7 +37,7 @@ def latents_of(estimator: Any, X: np.ndarray, y: np.ndarray | None = None) -> np
     Returns
     -------
     latents : ndarray of shape (n_samples, n_values), float32
-        A row an image.
+        A row per image.
     """
     if y is not None and hasattr(estimator, "encode"):
         latents = estimator.encode(X, y).z1_prime

@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 CALIBRATION_FRACTION = 0.1
-"""Share of the rows, or of the people, that a first training holds out for calibration, the second one none."""
+"""Share of the rows, or of the people, that the first of the two trainings of a calibration holds out."""
 
 ARCHITECTURE = (
     "n_flows",
@@ -509,7 +509,7 @@ def _train(
 
 
 def history_of(estimator: Any, trainer: Trainer) -> list[dict[str, Any]]:
-    """Return a row an epoch, with what the validation set was where there was one."""
+    """Return a row per epoch, with what the validation set was where there was one."""
     how = {} if trainer.validation is None else {"validation": estimator.validation_}
     return [row | how for row in trainer.history]
 

@@ -191,21 +191,21 @@ def check_lengths(given_shape: tuple[int, ...], y: Any) -> None:
     is_single = not shape and y is not None and len(given_shape) in (2, 3)
     if is_single or (given_shape and shape and shape[0] != given_shape[0]):
         raise ValueError(
-            f"y was expected to hold one label a sample, but X has {given_shape[0]} samples (shape {given_shape}) and "
-            f"y has {shape[0] if shape else 'a single label'}. Pass as many labels as samples; a single image needs a "
-            "batch axis, X[None]."
+            f"y was expected to hold one label per sample, but X has {given_shape[0]} samples (shape {given_shape}) "
+            f"and y has {shape[0] if shape else 'a single label'}. Pass as many labels as samples; a single image "
+            "needs a batch axis, X[None]."
         )
 
 
 def check_groups(given_shape: tuple[int, ...], groups: Any) -> NDArray[Any] | None:
-    """Return groups as an array; raise a ValueError where they are not one value a sample, of one kind."""
+    """Return groups as an array; raise a ValueError where they are not one value per sample, of one kind."""
     if groups is None:
         return None
     groups = on_cpu(groups)
     shape = np.shape(groups)
     if given_shape and shape != given_shape[:1]:
         raise ValueError(
-            f"groups was expected to have one entry a sample ({given_shape[0]}), but has "
+            f"groups was expected to have one entry per sample ({given_shape[0]}), but has "
             f"{shape[0] if len(shape) == 1 else f'shape {shape}'}. Pass the subject of every sample."
         )
     return check_names(groups, "groups", "subject")
@@ -350,7 +350,7 @@ def as_rows(X: Any, image_shape: tuple[int, int, int] | None = None) -> Any:
 def find_input_range(rows: NDArray[Any], n_bits: int) -> tuple[float, float]:
     """Return what black and white are in rows of pixels: (0, 255), or (0, 1) for floats that stay within.
 
-    Warns where floats within 0..255 span so little that `n_bits` bits keep fewer than `FEWEST_LEVELS` levels.
+    Warns where pixels within 0..255 span so little that `n_bits` bits keep fewer than `FEWEST_LEVELS` levels.
 
     Raises
     ------

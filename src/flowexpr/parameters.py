@@ -59,7 +59,7 @@ BATCHES_OF_AN_EPOCH = 8
 """batch_size="auto" makes the batches of small data sets smaller so that an epoch has this many."""
 
 EPOCHS, MOST_EPOCHS, LEAST_STEPS = 30, 90, 700
-"""max_epochs="auto": the first; of few images as many epochs as make so many steps, up to the second."""
+"""max_epochs="auto": the first; for images more, up to the second, until training has this many steps."""
 
 IMAGE_LOSS = (3.0, 0.1)
 """class_loss_weight and label_smoothing of "auto" for images."""

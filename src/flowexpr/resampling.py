@@ -18,7 +18,7 @@ LARGEST_RANK = 60
 
 
 class LatentGaussians:
-    """One Gaussian a class on all latents together, of low rank and with the same covariance for every class [1]_.
+    """One Gaussian per class on all latents together, of low rank and with the same covariance for every class [1]_.
 
     `FlowExpressionClassifier.sample` draws from the prior that the flow was trained towards, and the latents match it
     only after long training. This takes the latents as they are instead.

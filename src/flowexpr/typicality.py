@@ -48,7 +48,7 @@ N_CLUSTERS = 20
 """Groups of similar samples that stand for the people where nobody says who they are."""
 
 SMALLEST_VARIANCE = 1e-3
-"""Of the directions outside a Gaussian's rank, where every feature has variance 1."""
+"""Of any direction of a Gaussian, where every feature has variance 1."""
 
 HANDICAP = 2.0
 """Spreads by which every view but z1 has to stand out more: z1 sees the whole face, and which way up it is."""
@@ -169,7 +169,7 @@ class TypicalityReference(NamedTuple):
         return cls(gaussians, named["centre"], named["spread"], named["scores"])
 
     def _combine(self, log_distances: Array) -> Array:
-        """Return one score a sample (n,), higher where it is less typical: a soft maximum over the views."""
+        """Return one score per sample (n,), higher where it is less typical: a soft maximum over the views."""
         standard = (log_distances - self.centre) / self.spread
         return np.nan_to_num(logsumexp(standard, axis=1), nan=np.inf)
 

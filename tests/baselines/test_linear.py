@@ -55,7 +55,7 @@ def test_same_seed_same_components():
 
 def test_images_of_another_size_are_refused():
     X, _ = two_classes()
-    with pytest.raises(ValueError, match=r"X has 96 values an image, but PixelPCA was fitted on 192"):
+    with pytest.raises(ValueError, match=r"X has 96 values per image, but PixelPCA was fitted on 192"):
         PixelPCA().fit(X).transform(X[:, :4])
 
 

@@ -96,12 +96,12 @@ def test_counterfactuals_are_images_to_the_flow(model, faces, explained):
         model.score_samples(one.image[None])[0] - model.score_samples(one.counterfactual.image[None])[0]
         for one in explained
     ]
-    assert max(lost) < descent.MOST_LOST * faces.images[0].size + 1
+    assert max(lost) < descent.MOST_LOST_PER_VALUE * faces.images[0].size + 1
 
 
 def test_where_no_step_leads_to_an_image_the_face_itself_stands_for_it(model, faces, monkeypatch):
-    monkeypatch.setattr(descent, "MOST_LOST", -100.0)
-    monkeypatch.setattr(descent, "MOST_LOST_AT_ALL", -1e6)
+    monkeypatch.setattr(descent, "MOST_LOST_PER_VALUE", -100.0)
+    monkeypatch.setattr(descent, "ALWAYS_ALLOWED", -1e6)
     found = model.explain(faces.images[:1], pixel_map=False)[0].counterfactual
     assert not found.reached
     assert not found.found
@@ -211,8 +211,8 @@ def test_neutral_version_moves_few_pixels(model, faces, explained):
 
 
 def test_where_no_step_leads_to_an_image_the_map_starts_from_the_face_itself(model, faces, monkeypatch):
-    monkeypatch.setattr(descent, "MOST_LOST", -100.0)
-    monkeypatch.setattr(descent, "MOST_LOST_AT_ALL", -1e6)
+    monkeypatch.setattr(descent, "MOST_LOST_PER_VALUE", -100.0)
+    monkeypatch.setattr(descent, "ALWAYS_ALLOWED", -1e6)
     (one,) = model.explain(faces.images[:1], counterfactual=False)
     assert np.abs(one.pixel_map).max() == 0
     assert not one.has_map

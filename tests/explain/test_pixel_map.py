@@ -110,7 +110,7 @@ def test_maps_that_are_no_numbers_are_told(fitted_images, colour_images, monkeyp
 def test_samples_of_rough_maps_are_named_in_one_warning(fitted_images, colour_images, monkeypatch):
     images, gradient = colour_images[0][:12], EvidenceModel.gradient
     monkeypatch.setattr(pixel_map, "LEAST_MISSED", 0.0)
-    bad = iter([False, True, False, *[True] * 7, False, False])  # a line a pass
+    bad = iter([False, True, False, *[True] * 7, False, False])  # a line per pass
     monkeypatch.setattr(
         EvidenceModel, "gradient", lambda self, *line: gradient(self, *line) * (torch.nan if next(bad) else 1)
     )

@@ -180,7 +180,7 @@ def test_every_parameter_has_a_gradient(case):
 
 
 def log_density(flow, x, y):
-    """Return a number a sample that all of a flow enters: its log-density under standard normal latents."""
+    """Return a number per sample that all of a flow enters: its log-density under standard normal latents."""
     if isinstance(flow, Split):
         return flow(x)[2]
     if isinstance(flow, Glow | RealNVP):

@@ -80,7 +80,7 @@ class CNNExpressionClassifier(
         the network is trained again on all rows; or on those that `validation_fraction` holds out, with one training.
         `fit` warns without `groups`.
     verbose : int, default=0
-        1 shows a progress bar, 2 a line an epoch too.
+        1 shows a progress bar, 2 a line per epoch too.
     random_state : int, RandomState instance or None, default=None
         Source of everything random.
 
@@ -96,6 +96,10 @@ class CNNExpressionClassifier(
         What black and white are in X.
     temperature_ : float
         Divides the logits; 1 unless calibrated.
+    signal_ : ImageSignal
+        How rows become what the network sees.
+    seed_ : int
+        Drawn from `random_state`; weights and batches come from it.
     validation_ : {"none", "by group", "random"}
         How rows were held out, for validation or calibration.
     batch_size_ : int
@@ -105,9 +109,9 @@ class CNNExpressionClassifier(
     n_steps_ : int
         Optimiser steps done.
     n_parameters_ : int
-        Number of trained numbers.
+        Number of trainable parameters.
     history_ : list of dict
-        A row an epoch: class loss, accuracy, and where rows were held out val_* of both, and how ("validation").
+        A row per epoch: class loss, accuracy, and where rows were held out val_* of both, and how ("validation").
     module_ : torch.nn.Module
         The trained network.
 
@@ -286,7 +290,7 @@ class CNNExpressionClassifier(
 
     @property
     def n_parameters_(self) -> int:
-        """Number of trained numbers."""
+        """Number of trainable parameters."""
         return sum(p.numel() for p in self.module_.parameters())
 
     @property

@@ -101,7 +101,7 @@ class PixelPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         rows = _as_rows(X)
         if rows.shape[1] != self.n_features_in_:
             raise ValueError(
-                f"X has {rows.shape[1]} values an image, but PixelPCA was fitted on {self.n_features_in_}. "
+                f"X has {rows.shape[1]} values per image, but PixelPCA was fitted on {self.n_features_in_}. "
                 "Pass images of the size and number of channels used in fit."
             )
         return self.pca_.transform(rows)[:, : self._n_features_out]

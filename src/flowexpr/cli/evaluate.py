@@ -69,7 +69,7 @@ def add_parser(commands: Any) -> None:
         help="put the paper's Table I into the page, trees on t-SNE maps of latents: some minutes more; needs the "
         "extra [tsne]",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="fits at the same time, one thread each; -1: one a core")
+    parser.add_argument("--jobs", type=int, metavar="N", help="fits at the same time, a thread each; -1: one per core")
     add_data_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=_run)

@@ -1,4 +1,4 @@
-"""``flowexpr predict``: the expressions of new images and videos, one row a picture whatever became of it."""
+"""``flowexpr predict``: the expressions of new images and videos, one row per picture whatever became of it."""
 
 import argparse
 import csv

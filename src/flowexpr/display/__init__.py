@@ -1,7 +1,7 @@
 """Pictures of a fitted classifier, in the manner of scikit-learn's displays.
 
-Every display has `from_estimator`, `plot(ax=None)`, `ax_` and `figure_`. Importing this module does not
-import matplotlib; plotting does, and says what to install where it is missing.
+Every display has `plot(ax=None)`, `ax_` and `figure_`, and `from_estimator` where an estimator tells what it shows.
+Importing this module does not import matplotlib; plotting does, and says what to install where it is missing.
 """
 
 from flowexpr.display.explanation import ExplanationDisplay

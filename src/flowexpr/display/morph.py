@@ -129,7 +129,7 @@ class MorphDisplay:
         names: Sequence[Any] | None = None,
         ax: Axes | None = None,
     ) -> MorphDisplay:
-        """Morph faces to one expression, further and further, and draw them: a column a strength.
+        """Morph faces to one expression, further and further, and draw them: a column per strength.
 
         Parameters
         ----------

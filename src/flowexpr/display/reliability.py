@@ -222,7 +222,7 @@ class ReliabilityDisplay:
         return self
 
     def _draw_bins(self, diagram: Axes, colour: str) -> None:
-        """Draw a point a bin, with its 95 % interval."""
+        """Draw a point per bin, with its 95 % interval."""
         confidence, accuracy, count = self.bins_
         right = np.rint(accuracy * count)
         low = np.where(right == 0, 0.0, beta.ppf(0.025, right, count - right + 1))

@@ -33,7 +33,7 @@ class TrainingDisplay:
     Parameters
     ----------
     history : list of dict
-        A row an epoch, as in the attribute `history_` of a fitted `FlowExpressionClassifier`; keys that begin
+        A row per epoch, as in the attribute `history_` of a fitted `FlowExpressionClassifier`; keys that begin
         with `val_` are drawn dashed where they are present.
     learning_rate : bool, default=False
         Add a panel with the learning rate.

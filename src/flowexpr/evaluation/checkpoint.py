@@ -26,7 +26,7 @@ UNRELATED = ("checkpoint_dir", "n_jobs", "verbose")
 
 
 class FitStore:
-    """One file a fit, named by a digest of everything that shapes its outcome.
+    """One file per fit, named by a digest of everything that shapes its outcome.
 
     That is the data, groups included, the estimator's class and parameters, the rows of both sides of the split, and
     the versions of the libraries. The names of estimators and protocols are not, so that an evaluation may take up

@@ -55,7 +55,7 @@ def latent_table(result: EvaluationResult, X: ArrayLike, y: ArrayLike, *, random
     Returns
     -------
     table : DataFrame, or list of dict where pandas is not installed
-        A row an estimator, classifier, protocol and map: accuracy, its mean over folds; accuracy_std; folds; paper,
+        A row per estimator, classifier, protocol and map: accuracy, its mean over folds; accuracy_std; folds; paper,
         the figure in the paper's protocol, None elsewhere. The classifier "itself" is the estimator, without a map.
 
     Raises

@@ -75,7 +75,7 @@ class EvaluationResult:
     classes : ndarray of shape (n_classes,)
         The labels, sorted.
     folds : list of FoldScore
-        One row a protocol, estimator and fold.
+        One row per protocol, estimator and fold.
     predictions : dict of (estimator, protocol) to Predictions
         Pooled out-of-fold predictions.
     settings : dict
@@ -86,7 +86,7 @@ class EvaluationResult:
         which frames are near duplicates, and the five most similar pairs. By subject no one is shared, and the near
         duplicates left are different people who look alike to the measure.
     estimators : dict of (estimator, protocol) to list
-        The fitted estimators, one a fold, where `return_estimators` was set; else empty.
+        The fitted estimators, one per fold, where `return_estimators` was set; else empty.
     """
 
     classes: np.ndarray
@@ -247,7 +247,7 @@ class EvaluationResult:
         return tables.tidy(self.summary())
 
     def folds_table(self) -> Any:
-        """Return a row a protocol, estimator and fold: a DataFrame, or a list of dict where pandas is not installed."""
+        """Return a row per protocol, estimator and fold: a DataFrame, or a list of dict where pandas is missing."""
         return tables.tidy([asdict(row) for row in self.folds])
 
     def subject_table(self) -> Any:
@@ -265,7 +265,7 @@ class EvaluationResult:
         )
 
     def class_table(self) -> Any:
-        """Return a row a protocol, estimator and class: n (images), precision, recall, f1, of all test rows.
+        """Return a row per protocol, estimator and class: n (images), precision, recall, f1, of all test rows.
 
         A DataFrame, or a list of dict where pandas is not installed. `sklearn.metrics.classification_report` on
         ``y_true`` and ``y_pred`` of `predictions` prints the same numbers.

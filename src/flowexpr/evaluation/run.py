@@ -59,8 +59,8 @@ def evaluate(
     X : array-like of shape (n_samples, ...)
         Images or rows, as the estimators take them; a data frame reaches them as one.
     y : array-like of shape (n_samples,)
-        Labels. Rows whose label is the parameter `unlabeled` of an estimator train those that have it set, or whose
-        last step or searched estimator has it, and no other; they are not tested.
+        Labels. A row labelled `unlabeled` trains only the estimators that set this parameter, or whose last step or
+        searched estimator does, and is never tested.
     subject, clip : array-like of shape (n_samples,) or None, default=None
         Who is seen, and in which recording.
     clip_names : {"auto", "recording", "within subject"}, default="auto"
@@ -72,16 +72,16 @@ def evaluate(
         `StratifiedGroupKFold`, shuffled, since clips are often numbered class by class. "subject" is
         `GroupKFold` as it stands, without shuffling: its folds are balanced in size and are those of anybody
         who writes `cv=GroupKFold(n_splits)`, so numbers can be compared. "loso", `LeaveOneGroupOut`, leaves one
-        subject out at a time, and so trains once a subject. None takes all of them, as far as `subject` and `clip`
+        subject out at a time, and so trains once per subject. None takes all of them, as far as `subject` and `clip`
         are given.
     n_splits : int, default=5
-        Number of folds, but of "loso".
+        Number of folds; "loso" has one per subject.
     random_state : int, default=0
         Seed of the random folds, and of those by clip. The estimators keep their own seeds.
     max_folds : int or None, default=None
         Run only the first folds of every protocol, to save time; scores then come from fewer test rows.
     n_jobs : int or None, default=None
-        Processes that fit at the same time, one thread each; None is this process alone, -1 one a core.
+        Processes that fit at the same time, one thread each; None is this process alone, -1 one per core.
     checkpoint_dir : path-like or None, default=None
         Where every fit is kept as soon as it is done. The same call, made again after a kill, an error or with more
         folds, estimators or protocols, fits only what is missing; anything else that shapes a fit (data, parameters,
@@ -257,7 +257,7 @@ def _run_all(fits: list[Fit], task: _Task, n_jobs: int | None, progress: bool) -
     bar = tqdm(total=len(fits), initial=len(done), unit="fit", disable=None if progress else True)
     if progress and done:
         bar.write(f"{len(done)} of {len(fits)} fits were done before, and are read", file=sys.stderr)
-    # A process a job, and in it one thread: small networks gain little from more.
+    # A process per job, and in it one thread: small networks gain little from more.
     with bar, parallel_config("loky", inner_max_num_threads=1):
         run = Parallel(n_jobs=n_jobs, return_as="generator")
         for i, (fit, outcome) in zip(missing, run(delayed(task)(fits[i]) for i in missing), strict=True):
@@ -339,7 +339,7 @@ def _check_request(
             continue
         if kind not in groups:
             raise ValueError(
-                f"The protocol {protocol!r} needs {kind}=, one name an image. Pass it, or leave the protocol out."
+                f"The protocol {protocol!r} needs {kind}=, one name per image. Pass it, or leave the protocol out."
             )
         n_groups = int(groups[kind].max()) + 1
         if n_groups < 2:

@@ -29,7 +29,7 @@ def mean_interval(
     Parameters
     ----------
     values : ndarray of shape (n,)
-        One value a person.
+        One value per person.
     low, high : float, default=-inf, inf
         Smallest and largest possible mean.
 
@@ -51,7 +51,7 @@ def wilcoxon_p(differences: np.ndarray) -> float:
     Parameters
     ----------
     differences : ndarray of shape (n,)
-        One paired difference a person.
+        One paired difference per person.
 
     Returns
     -------

@@ -57,7 +57,7 @@ def subject_rows(result: EvaluationResult, estimator: str, protocol: str) -> lis
     """Score every test subject apart; see `EvaluationResult.subject_scores`."""
     pooled = result.pooled(estimator, protocol)
     if pooled.subject is None:
-        raise ValueError("scores by subject need the subjects. Pass subject= to evaluate, one name an image.")
+        raise ValueError("scores by subject need the subjects. Pass subject= to evaluate, one name per image.")
     right = pooled.y_true == pooled.y_pred
     of_truth = pooled.proba[np.arange(len(right)), np.searchsorted(result.classes, pooled.y_true)]
     loss = -np.log(np.clip(of_truth, np.finfo(float).eps, 1))  # cut off as scikit-learn's log_loss does

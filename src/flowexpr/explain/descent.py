@@ -35,11 +35,11 @@ PRICE_OF_AVERAGES, PRICE_OF_FREE = 0.01, 1e-3
 """Nats for the squares of the weights, and of the values of the free part."""
 
 GREY_LEVEL = 1 / 256
-"""Of that range. Changes of less are cheap, so that rounding does not decide which way is up."""
+"""As a share of the signal's whole range. Smaller changes are cheap, so that rounding does not decide the direction."""
 
-MOST_LOST, MOST_LOST_AT_ALL = 0.7, 10.0
-"""Nats of log p(x) that a sample may lose on the way, for each of its values, and that every one may. Faces of one set
-differ by a few tenths a value; noise loses tens."""
+MOST_LOST_PER_VALUE, ALWAYS_ALLOWED = 0.7, 10.0
+"""Nats of log p(x) that a sample may lose on the way: so many per value, and never fewer than these in all. Faces of
+one set differ by a few tenths per value; noise loses tens."""
 
 
 @dataclass(frozen=True)
@@ -120,5 +120,5 @@ def least_log_prob(model: EvidenceModel, decided: Decided) -> Tensor:
     """Return log p(x) that an image made of each sample has to have (n,), nats, as the flow's variable has it."""
     predictor = model.predictor
     own = logsumexp(decided.log_likelihoods + predictor.log_prior, axis=1) - predictor.signal.log_volume
-    lost = max(MOST_LOST_AT_ALL, MOST_LOST * decided.x[0].numel())
+    lost = max(ALWAYS_ALLOWED, MOST_LOST_PER_VALUE * decided.x[0].numel())
     return torch.from_numpy(own - lost).to(decided.x.device)

@@ -90,7 +90,7 @@ def integrate_along_line(model: EvidenceModel, start: Tensor, end: Tensor, a: Te
     n, way = len(a), end - start
     times = torch.linspace(0, 1, N_POINTS, dtype=end.dtype, device=end.device).view(-1, *[1] * (end.ndim - 1))
     lines = zip(torch.lerp(start[:, None], end[:, None], times), a, b, strict=True)
-    # A line a pass, so that its gradients do not depend on what else is explained.
+    # A line per pass, so that its gradients do not depend on what else is explained.
     gradient = torch.stack([model.gradient(line, i.expand(N_POINTS), j.expand(N_POINTS)) for line, i, j in lines])
     mean = torch.trapezoid(gradient, dx=1 / (N_POINTS - 1), dim=1)
     with torch.inference_mode():

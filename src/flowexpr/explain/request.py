@@ -122,11 +122,11 @@ def _encoded(
         raise ValueError(f"reference: {error}") from error
     if ids is not None and np.shape(ids) != (len(rows),):
         raise ValueError(
-            f"ids were expected to be {len(rows)}, one a reference sample, but have shape {np.shape(ids)}."
+            f"ids were expected to be {len(rows)}, one per reference sample, but have shape {np.shape(ids)}."
         )
     if y.shape != (len(rows),):
         raise ValueError(
-            f"labels of the reference were expected to be {len(rows)}, one a sample, but have shape {y.shape}."
+            f"labels of the reference were expected to be {len(rows)}, one per sample, but have shape {y.shape}."
         )
     return ReferenceFaces(
         model,

@@ -1,12 +1,13 @@
 """Normalizing flows in torch: layers, the backbones f, the class-conditional heads h, and both together.
 
-Every flow follows one contract. For a bijection z = f(x)::
+Bijections follow one contract. For z = f(x)::
 
     z, log_det = flow(x)        # log_det = log |det dz/dx|, shape (n,), nats
     x = flow.inverse(z)
 
 so that log p(x) = log p(z) + log_det. Tensors are ``(n, channels, height, width)`` for images and
-``(n, channels)`` for vectors; every layer takes both. Nothing here knows scikit-learn or files.
+``(n, channels)`` for vectors; `Squeeze` and `Split` take images only. `Split` returns `Parted`, and the backbones
+return `Latents`, since they hand out several latents. Nothing here knows scikit-learn or files.
 """
 
 from flowexpr.flows.glow import Glow

@@ -1,6 +1,6 @@
 """The class-conditional heads h: z1 -> z'1 given the label, with z'1 standard normal under the true class.
 
-`ConditionalFlow` is the paper's head. `GaussianMixture` is FlowGMM's: one Gaussian a class on z1, which is the
+`ConditionalFlow` is the paper's head. `GaussianMixture` is FlowGMM's: one Gaussian per class on z1, which is the
 simplest bijection h(z1, y) = z1 - mean[y].
 
 References
@@ -38,7 +38,7 @@ class _Head(nn.Module):
         Returns
         -------
         log_prob : Tensor of shape (n, n_classes)
-            One column a class.
+            One column per class.
         """
         n = len(z1)
         y = torch.arange(self.n_classes, device=z1.device).repeat(n)
@@ -138,7 +138,7 @@ class ConditionalFlow(_Head):
 
 
 class GaussianMixture(_Head):
-    """One Gaussian a class on z1, with identity covariance (FlowGMM [2]_).
+    """One Gaussian per class on z1, with identity covariance (FlowGMM [2]_).
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class ClassLogProb(NamedTuple):
     shared : Tensor of shape (n,)
         What no class enters: log |det df/dx| and the priors of z2 ... z_n.
     by_class : Tensor of shape (n, n_classes)
-        log p(z1 | y = i), one column a class.
+        log p(z1 | y = i), one column per class.
     """
 
     shared: Tensor

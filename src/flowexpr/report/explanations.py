@@ -87,7 +87,7 @@ def write_explanations(
 
 
 def _chosen(material: Material, images: np.ndarray) -> np.ndarray:
-    """Return places in `pooled`: the surest that are right, one an expression first, and as many surest mistakes.
+    """Return places in `pooled`: the surest that are right, one per expression first, and as many surest mistakes.
 
     Of neighbouring frames, which say the same, the surest one comes first. The evaluation knows what the model says of
     its test fold; a model from elsewhere is asked.

@@ -76,7 +76,7 @@ def _in_square(places: np.ndarray) -> np.ndarray:
 
 
 def _data(material: Material, chosen: np.ndarray, places: np.ndarray) -> dict[str, Any]:
-    """Return what the script in the page reads: a row a point, its words as places in lists."""
+    """Return what the script in the page reads: a row per point, its words as places in lists."""
     pooled, classes = material.pooled, material.result.classes
     subjects, subject = _subjects(pooled, chosen)
     unseen = (

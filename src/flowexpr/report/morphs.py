@@ -47,7 +47,7 @@ def morph_section(material: Material) -> Section | None:
 
 
 def _starts(material: Material) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows to start from and what they show: one a person first; neutral, and new people, where there are some.
+    """Return rows to start from and what they show: one per person first; neutral, and new people, if there are any.
 
     Only faces whose expression the model knows, since a morph takes it away.
     """
@@ -94,13 +94,13 @@ def _recognised(model: Any, images: np.ndarray, targets: list[Any], from_: np.nd
 
 
 def _sheet(material: Material, images: np.ndarray, targets: list[Any], from_: np.ndarray) -> list[list[str]]:
-    """Return a row a person: the start, then every target at strength 1."""
+    """Return a row per person: the start, then every target at strength 1."""
     columns = [images, *(_morph(material.model, images, label, from_, 1.0) for label in targets)]
     return [[picture(column[i]) for column in columns] for i in range(len(images))]
 
 
 def _strengths(material: Material, image: np.ndarray, targets: list[Any], from_: Any) -> list[tuple[str, list[str]]]:
-    """Return one person: a row a target, a column a strength."""
+    """Return one person: a row per target, a column per strength."""
     one = image[np.newaxis]
     return [
         (str(label), [picture(_morph(material.model, one, label, from_, strength)[0]) for strength in STRENGTHS])

@@ -79,7 +79,7 @@ class Plan:
     device : torch.device
         Where to train.
     verbose : int
-        1 for a progress bar, 2 for a line an epoch too.
+        1 for a progress bar, 2 for a line per epoch too.
     title : str
         Of the progress bar.
     """
