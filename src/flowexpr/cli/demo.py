@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from flowexpr.cli.options import command_parser
+from flowexpr.cli.options import command_parser, seed
 
 __all__ = ["add_parser"]
 
@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
     parser = command_parser(commands, "demo", "show everything on faces that are drawn", DETAILS)
     parser.add_argument("-o", "--output", default="flowexpr-demo", metavar="DIR", help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="fewer people, folds and epochs; the numbers mean little")
-    parser.add_argument("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
+    parser.add_argument("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
     parser.set_defaults(run=_run)
 
 

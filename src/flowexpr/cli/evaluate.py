@@ -16,10 +16,11 @@ from flowexpr.cli.options import (
     build_classifier,
     check_page,
     check_writable,
+    comma_separated,
     command_parser,
     describe_faces,
-    peak_memory,
     read_faces,
+    time_and_memory,
     with_folder,
 )
 from flowexpr.cli.report import add_report_options, first_model, write_report
@@ -34,8 +35,8 @@ DETAILS = r"""examples:
   flowexpr evaluate jaffe --label '\.([A-Z]{2})\d' --subject '^([A-Z]{2})' --crop face --folds 10 -o jaffe.json
 
 The flow and a linear baseline (PCA + LDA) stand on identical folds. Only the folds by subject say how well somebody
-new is recognised. It trains once a fold and protocol; with --checkpoint-dir, a killed command that is run again goes on
-from the folds that are done.
+new is recognised. It trains once per fold and protocol; with --checkpoint-dir, a killed command that is run again
+goes on from the folds that are done.
 """
 
 
@@ -48,14 +49,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--protocols",
         metavar="A,B",
-        type=lambda text: [name.strip() for name in text.split(",")],
-        help="of random, clip, subject, loso (leave one subject out: trains once a subject); default: the first three, "
-        "as far as the names of the files allow",
+        type=comma_separated,
+        help="of random, clip, subject, loso (leave one subject out: trains once per subject); default: the first "
+        "three, as far as the names of the files allow",
     )
     parser.add_argument(
         "--estimators",
         metavar="A,B",
-        type=lambda text: [name.strip() for name in text.split(",")],
+        type=comma_separated,
         default=["linear", "flow"],
         help="of linear (PCA + LDA), cnn (the paper's), flow; default linear,flow",
     )
@@ -116,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     if options.output:
         result.to_json(with_folder(options.output))
-    print(f"\n{result.to_text()}\n\n{_comparisons(result)}{_recalls(result)}\n\n{peak_memory(began)}")
+    print(f"\n{result.to_text()}\n\n{_comparisons(result)}{_recalls(result)}\n\n{time_and_memory(began)}")
     if options.output:
         print(f"wrote {options.output}")
     if options.report:

@@ -55,21 +55,22 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--against",
         metavar="LABEL",
-        help="expression to compare with; default the runner-up, also for images that it is predicted for",
+        help="expression to compare with; default the runner-up, which also stands in where LABEL is predicted",
     )
     parser.add_argument("--label", metavar="LABEL", help="expression to explain; default the predicted one")
     parser.add_argument(
         "--neutral",
         metavar="IMAGE|LABEL",
-        help="where the map starts from: a picture of the same person at rest, or this face moved to an expression of "
-        "the model; default neutral where the model knows it and does not say it already, or else a tie of all",
+        help="where the map starts: a picture of the same person at rest, or an expression to move this face to. "
+        "Default: neutral, where the model knows it and does not say it of this face; otherwise a tie of all "
+        "expressions",
     )
     parser.add_argument("--reference", metavar="FOLDER", help="labelled faces, to show those that are nearest")
     parser.add_argument(
         "--subject",
         metavar="REGEX",
-        help="whose face it is, from the file name (first group, or the whole match): faces of the same person are not "
-        "shown of the reference. Without it the folder's manifest tells, or else only the file itself is not shown",
+        help="who is seen, from the file name (first group, or the whole match): reference faces of that person are "
+        "left out. Without it the folder's manifest tells, or else only the file itself is left out",
     )
     parser.add_argument("--crop", choices=["face", "none"], help="default as in training; none: cropped faces already")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto; default auto")

@@ -16,8 +16,8 @@ from flowexpr.cli.options import (
     check_writable,
     command_parser,
     describe_faces,
-    peak_memory,
     read_faces,
+    time_and_memory,
     with_folder,
 )
 
@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--memmap",
         metavar="FILE.npy",
-        help="write the images there and read them a batch at a time, for more of them than memory holds",
+        help="keep the images in this file instead of in memory, and read them a batch at a time",
     )
     add_data_options(parser)
     add_model_options(parser)
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
         raise
     _save(classifier, faces, output)
     print(_result(classifier, output))
-    print(peak_memory(began))
+    print(time_and_memory(began))
     return 0
 
 

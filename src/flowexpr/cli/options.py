@@ -31,15 +31,17 @@ __all__ = [
     "build_classifier",
     "check_page",
     "check_writable",
+    "comma_separated",
     "command_parser",
     "describe_faces",
     "figure_endings",
     "is_page",
-    "peak_memory",
     "preparation_of",
     "read_faces",
     "read_flow",
+    "seed",
     "short_names",
+    "time_and_memory",
     "with_folder",
 ]
 
@@ -86,7 +88,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--subject", metavar="REGEX", help="who is seen, from the file name in the same way")
     data.add_argument("--clip", metavar="REGEX", help="the recording, from the file name in the same way")
-    data.add_argument("--classes", metavar="A,B,...", type=_names, help="keep these expressions only")
+    data.add_argument("--classes", metavar="A,B,...", type=comma_separated, help="keep these expressions only")
     data.add_argument(
         "--image-size",
         metavar="SIZE",
@@ -123,7 +125,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here when a killed command is run again")
     model.add_argument("--device", help="cpu, cuda or auto")
     model.add_argument("--precision", choices=["auto", "mixed", "float32", "float64"], help="number format")
-    model.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default 0")
+    model.add_argument("--random-state", type=seed, default=0, metavar="SEED", help="default 0")
     model.add_argument(
         "--set",
         action="append",
@@ -272,7 +274,7 @@ def _kind(model: FlowExpressionClassifier) -> str:
     return f"images with {model.image_shape_[2]} channels"
 
 
-def peak_memory(began: float) -> str:
+def time_and_memory(began: float) -> str:
     """Return the seconds since `began` (by `time.perf_counter`) and the process's largest resident memory."""
     seconds = f"{time.perf_counter() - began:.0f} s"
     try:
@@ -290,13 +292,15 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _seed(text: str) -> int:
+def seed(text: str) -> int:
+    """Read the seed of a random state, for argparse."""
     if not text.isdigit() or int(text) > LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"expected an integer from 0 to {LARGEST_SEED}, but came {text!r}")
     return int(text)
 
 
-def _names(text: str) -> list[str]:
+def comma_separated(text: str) -> list[str]:
+    """Read a list of names, for argparse."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 

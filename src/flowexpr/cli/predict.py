@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="file that flowexpr fit (or save) wrote")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="images, videos, or folders of them")
     parser.add_argument("-o", "--output", metavar="CSV", help="file to write; without it, standard output")
-    parser.add_argument("--plot", metavar="PNG", help="draw the probabilities (smoothed with --smooth) over time")
+    parser.add_argument("--plot", metavar="FIGURE", help="draw the probabilities (smoothed with --smooth) over time")
     parser.add_argument(
         "--format", choices=["own", "fex"], default="own", help="fex: the columns of py-feat's tables, and rejected"
     )
@@ -65,14 +65,22 @@ def add_parser(commands: Any) -> None:
         "--smooth", metavar="SECONDS", type=float, help="also average over the past, with this half-life"
     )
     reject = parser.add_argument_group("when a prediction is rejected (its row stays, and says why)")
-    reject.add_argument("--min-confidence", metavar="P", type=float, help="the largest probability is below")
+    reject.add_argument("--min-confidence", metavar="P", type=float, help="below this largest probability, 0 to 1")
     reject.add_argument(
-        "--min-typicality", metavar="T", type=float, help="the image is less typical of faces trained on"
+        "--min-typicality",
+        metavar="T",
+        type=float,
+        help="below this typicality, 0 to 1: how usual the image is among the faces trained on",
     )
     faces = parser.add_argument_group("how faces are found; default as in training, and followed in videos")
     faces.add_argument("--crop", choices=["face", "none"], help="none: the pictures are cropped faces already")
     faces.add_argument("--detector", metavar="NAME", help="as in flowexpr prepare; default cascade")
-    faces.add_argument("--person", choices=CHOICES, default="nearest", help="which of several faces; default nearest")
+    faces.add_argument(
+        "--person",
+        choices=CHOICES,
+        default="nearest",
+        help="which face, where there are several: nearest (default) to where it was last, largest, or most central",
+    )
     parser.add_argument(
         "--batch-size", type=int, default=BATCH, metavar="N", help=f"pictures at a time; default {BATCH}"
     )

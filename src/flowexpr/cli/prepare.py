@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from flowexpr.cli.options import command_parser, peak_memory
+from flowexpr.cli.options import command_parser, time_and_memory
 from flowexpr.datasets.entries import describe_files
 from flowexpr.datasets.layouts import LAYOUTS
 from flowexpr.faces import Source, prepare_faces, read_boxes, read_fixes, read_segments
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     what = parser.add_argument_group("what is taken, and what is known of it")
     what.add_argument("--segments", metavar="CSV", help="who showed what when, in which video")
     what.add_argument("--unit", choices=["seconds", "frames"], default="seconds", help="of segments; default seconds")
-    what.add_argument("--rate", type=float, metavar="FPS", help="frames a second to take of a video; default all")
+    what.add_argument("--rate", type=float, metavar="FPS", help="frames to take of a second of video; default all")
     what.add_argument(
         "--layout",
         choices=[*LAYOUTS, "folder"],
@@ -63,7 +63,12 @@ def add_parser(commands: Any) -> None:
         help="where faces are, instead of a detector: path, frame and left, top, "
         "right, bottom or left_x, left_y, right_x, right_y of the eyes",
     )
-    how.add_argument("--person", choices=CHOICES, default="nearest", help="which of several faces; default nearest")
+    how.add_argument(
+        "--person",
+        choices=CHOICES,
+        default="nearest",
+        help="which face, where there are several: nearest (default) to where it was last, largest, or most central",
+    )
     how.add_argument("--image-size", metavar="PIXELS", type=int, default=64, help="side of the crops; default 64")
     how.add_argument("--margin", type=float, metavar="X", default=MARGIN, help=f"room around a face; default {MARGIN}")
     how.add_argument("--workers", type=int, metavar="N", default=1, help="processes; default 1")
@@ -94,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.review or (Path(options.output) / PAGE).is_file():  # an old page would show crops that are gone
         page, fixes = write_review(rows, Path(options.output))
         print(f"look at {page}; write what is wrong into {fixes}")
-    print(peak_memory(began))
+    print(time_and_memory(began))
     return 0 if any(row.status == OK for row in rows) else 1
 
 
