@@ -23,9 +23,9 @@ from PIL import Image
 
 from flowexpr import FlowExpressionClassifier
 from flowexpr.datasets import load_faces
-from flowexpr.fitting import hold_out
 from flowexpr.training import loop
 from flowexpr.training.data import generator_for
+from flowexpr.validation_split import hold_out
 
 N_CLASSES = 6
 

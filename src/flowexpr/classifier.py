@@ -19,18 +19,8 @@ from flowexpr.explain import Explanation
 from flowexpr.explain.request import explain
 from flowexpr.fitting import build_module, run_fit, unchanged_if_refused
 from flowexpr.inference import Predictor
-from flowexpr.inputs import (
-    as_labels,
-    as_latent,
-    as_rows,
-    check_features,
-    check_latents,
-    check_lengths,
-    check_pixels,
-    class_indices,
-    mark_unlabelled,
-    read_fit_input,
-)
+from flowexpr.inputs import as_latent, as_rows, check_features, check_latents, check_pixels, read_fit_input
+from flowexpr.labels import as_labels, check_lengths, class_indices, mark_unlabelled
 from flowexpr.parameters import check_parameters, is_int, is_real, resolve_device
 from flowexpr.persistence import SaveMixin
 from flowexpr.person import neutral_latents

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 
-from flowexpr.inputs import as_array, as_labels, check_lengths, mark_unlabelled, unboxed
+from flowexpr.inputs import as_array
+from flowexpr.labels import as_labels, check_lengths, mark_unlabelled, unboxed
 from flowexpr.parameters import is_real
 
 __all__ = ["LogitClassifierMixin"]

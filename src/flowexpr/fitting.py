@@ -3,26 +3,25 @@
 import copy
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
 from flowexpr import persistence
 from flowexpr._callbacks import EpochCallbacks
+from flowexpr.after_training import set_class_latents, set_face_frame, set_typicality
 from flowexpr.calibration import fit_temperature
-from flowexpr.exceptions import ModelFileError, TrainingDivergedError, warn
-from flowexpr.explain.regions import frame_of_average_face
+from flowexpr.exceptions import ModelFileError, warn
 from flowexpr.fingerprints import describe_function, describe_value, fingerprint
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
-from flowexpr.inference import Predictor
-from flowexpr.inputs import find_input_range, split_labels
+from flowexpr.inputs import find_input_range
+from flowexpr.labels import split_labels
 from flowexpr.parameters import (
     choose_n_blocks,
     resolve_batch_size,
@@ -35,19 +34,22 @@ from flowexpr.parameters import (
 from flowexpr.signals import ImageSignal, VectorSignal
 from flowexpr.training.checkpoint import Checkpoint
 from flowexpr.training.data import TrainingData
-from flowexpr.training.loop import Plan, Trainer, how_to_converge
+from flowexpr.training.loop import Plan, Trainer
 from flowexpr.training.objective import UNLABELLED, Objective
-from flowexpr.typicality import MOST_SAMPLES, N_FOLDS, TypicalityReference
+from flowexpr.validation_split import hold_out
 
 if TYPE_CHECKING:
+    from flowexpr.baselines import CNNExpressionClassifier
     from flowexpr.classifier import FlowExpressionClassifier
+
+    Classifier: TypeAlias = FlowExpressionClassifier | CNNExpressionClassifier
 
 __all__ = [
     "architecture_of",
     "build_module",
     "class_weights",
+    "fit_to_calibrate",
     "history_of",
-    "hold_out",
     "plan_of",
     "run_fit",
     "unchanged_if_refused",
@@ -69,12 +71,6 @@ ARCHITECTURE = (
 
 MOST_FEATURES = 1000
 """Features of a vector above which fit warns."""
-
-FACES_AVERAGED = 1000
-"""Training faces, at most, on whose average eyes and mouth are found."""
-
-SAMPLES_PER_CLASS_MEAN = 256
-"""Training samples of a class, at most, of which the surest third is averaged for morphs."""
 
 
 @contextmanager
@@ -287,7 +283,7 @@ def _set_prior(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> N
     estimator.log_prior_ = np.log(weighted / weighted.sum())
 
 
-def class_weights(estimator: "FlowExpressionClassifier", y: NDArray[np.int64]) -> NDArray[np.float64]:
+def class_weights(estimator: "Classifier", y: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the weight of every class (n_classes,), from the parameter class_weight and the labelled rows of y."""
     labels, classes = estimator.classes_[y[y != UNLABELLED]], estimator.classes_.tolist()
     if isinstance(estimator.class_weight, dict):
@@ -376,98 +372,6 @@ def _describe_data(signal: ImageSignal | VectorSignal) -> str:
     return f"images of shape {signal.shape}" if isinstance(signal, ImageSignal) else f"{signal.n_dims} features"
 
 
-def hold_out(
-    estimator: "FlowExpressionClassifier",
-    rows: NDArray[Any],
-    y: NDArray[np.int64],
-    groups: NDArray[Any] | None,
-) -> tuple[TrainingData, TrainingData | None]:
-    """Hold out labelled rows (whole groups where there are groups) if anything needs them.
-
-    Groups are drawn at random; those that would take the last training row of a class are passed over. For a
-    temperature, fewer than asked for will do. Warns where it is fitted on images of people whom training may know.
-    """
-    everything = np.arange(len(y))
-    held_out = np.array([], dtype=np.int64)
-    fraction = estimator.validation_fraction
-    fewer = estimator.calibrate is not None
-    estimator.validation_ = "none"
-    if fraction is not None:
-        labelled = np.flatnonzero(y != UNLABELLED)
-        if groups is not None:
-            estimator.validation_ = "by group"
-            n_groups = len(np.unique(groups[labelled]))
-            if n_groups < 2:
-                raise ValueError(
-                    "whole groups are held out for validation and calibration, so at least two were expected, but the "
-                    "labelled rows are of one. Pass the subject of every row as groups, or no groups."
-                )
-            n_held_out = min(math.ceil(fraction * n_groups), n_groups - 1)
-            held_out = labelled[_pick_groups(y[labelled], groups[labelled], n_held_out, estimator.seed_, fewer=fewer)]
-        else:
-            estimator.validation_ = "random"
-            if estimator.calibrate and isinstance(estimator.signal_, ImageSignal):
-                warn(
-                    f"calibrate={estimator.calibrate!r} came without groups, so random rows are held out, whose people "
-                    "training may know: the probabilities will be too sure of new people. Pass the subject of every "
-                    "row as groups."
-                )
-            held_out = labelled[_random_pick(y[labelled], fraction, estimator.seed_, fewer=fewer)]
-    training = np.setdiff1d(everything, held_out)
-    if estimator.validation_ == "by group":
-        training = training[~np.isin(groups[training], np.unique(groups[held_out]))]  # type: ignore[index]
-    _check_split(estimator, y, training, held_out)
-    signal = estimator.signal_
-    data = TrainingData(rows, y, training, signal, estimator.augment)
-    return data, TrainingData(rows, y, held_out, signal) if len(held_out) else None
-
-
-def _random_pick(y: NDArray[np.int64], fraction: float, seed: int, *, fewer: bool) -> NDArray[np.int64]:
-    n_held_out, n_classes = min(math.ceil(fraction * len(y)), len(y) - 1), len(np.unique(y))
-    stratified = np.bincount(y).min() >= 2 and min(n_held_out, len(y) - n_held_out) >= n_classes
-    if not stratified:
-        return _pick_groups(y, np.arange(len(y)), n_held_out, seed, fewer=fewer)
-    splitter = StratifiedShuffleSplit(1, test_size=n_held_out, random_state=seed)
-    return next(splitter.split(y[:, None], y))[1]
-
-
-def _pick_groups(
-    y: NDArray[np.int64], groups: NDArray[Any], n_held_out: int, seed: int, *, fewer: bool
-) -> NDArray[np.int64]:
-    """Draw groups, passing over those that alone show a class; return their rows.
-
-    Where too few are left to draw (none at all, with `fewer`), they are drawn regardless: `_check_split` raises then.
-    """
-    names, group = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(names), y.max() + 1), dtype=np.int64)  # rows of every group and class
-    np.add.at(counts, (group, y), 1)
-    order = check_random_state(seed).permutation(len(names))
-    remaining = counts.sum(0)
-    taken: list[int] = []
-    for candidate in order:
-        if len(taken) < n_held_out and ((remaining > counts[candidate]) | (remaining == 0)).all():
-            remaining = remaining - counts[candidate]
-            taken.append(candidate)
-    if len(taken) < (1 if fewer else n_held_out):
-        taken = order[:n_held_out].tolist()
-    return np.flatnonzero(np.isin(group, taken))
-
-
-def _check_split(
-    estimator: "FlowExpressionClassifier",
-    y: NDArray[np.int64],
-    training: NDArray[np.int64],
-    held_out: NDArray[np.int64],
-) -> None:
-    missing = np.setdiff1d(np.arange(len(estimator.classes_)), y[training])
-    if len(missing):
-        raise ValueError(
-            f"after holding out {len(held_out)} rows ({estimator.validation_}), no training row is left of class "
-            f"{estimator.classes_.tolist()[missing[0]]!r}. Pass more samples or more subjects of it, lower "
-            "validation_fraction where it is set, or hold out nothing (validation_fraction=None, calibrate=None)."
-        )
-
-
 def _train(
     estimator: "FlowExpressionClassifier",
     training: TrainingData,
@@ -508,7 +412,7 @@ def _train(
         trainer.callbacks = None  # which know the trainer: its memory, that of a GPU too, is free at once
 
 
-def history_of(estimator: Any, trainer: Trainer) -> list[dict[str, Any]]:
+def history_of(estimator: "Classifier", trainer: Trainer) -> list[dict[str, Any]]:
     """Return a row per epoch, with what the validation set was where there was one."""
     how = {} if trainer.validation is None else {"validation": estimator.validation_}
     return [row | how for row in trainer.history]
@@ -519,9 +423,9 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDA
     estimator.history_ = history_of(estimator, trainer)
     estimator.module_.eval()
     predictor = estimator._predictor()
-    _set_face_frame(estimator, trainer.data)
-    _set_class_latents(estimator, predictor, trainer.data, trainer.step)
-    _set_typicality(estimator, predictor, trainer.data, groups, trainer.step)
+    set_face_frame(estimator, trainer.data)
+    set_class_latents(estimator, predictor, trainer.data, trainer.step)
+    set_typicality(estimator, predictor, trainer.data, groups, trainer.step)
     held_out = trainer.validation
     if estimator.calibrate and held_out is not None:
         logits = predictor.decision_logits(held_out.rows[held_out.indices]) - estimator.log_prior_
@@ -546,7 +450,7 @@ def _objective(estimator: "FlowExpressionClassifier", training: TrainingData) ->
     )
 
 
-def plan_of(estimator: "FlowExpressionClassifier", training: TrainingData) -> Plan:
+def plan_of(estimator: "Classifier", training: TrainingData) -> Plan:
     """Return the parameters that say how to train, as the training loop takes them."""
     n_batches, is_image = training.n_batches(estimator.batch_size_), isinstance(estimator.signal_, ImageSignal)
     return Plan(
@@ -564,60 +468,3 @@ def plan_of(estimator: "FlowExpressionClassifier", training: TrainingData) -> Pl
         verbose=int(estimator.verbose),
         title="fit and calibrate" if estimator.calibrate and estimator.validation_fraction is not None else "fit",
     )
-
-
-def _set_face_frame(estimator: "FlowExpressionClassifier", training: TrainingData) -> None:
-    """Find eyes and mouth on the average of evenly chosen training faces; their average itself is not kept."""
-    estimator.face_frame_ = None
-    if estimator.image_shape_ is not None:
-        chosen = training.indices[:: math.ceil(len(training.indices) / FACES_AVERAGED)]
-        average = training.rows[chosen].mean(0, dtype=np.float64).reshape(estimator.image_shape_).mean(-1)
-        frame = frame_of_average_face(average)
-        estimator.face_frame_ = [frame.origin.tolist(), frame.down.tolist()]
-
-
-def _set_class_latents(
-    estimator: "FlowExpressionClassifier", predictor: Predictor, training: TrainingData, n_steps: int
-) -> None:
-    n_classes = len(estimator.classes_)
-    n_seen = math.ceil(n_steps * estimator.batch_size_ / n_classes)
-    n_most = max(1, min(SAMPLES_PER_CLASS_MEAN, n_seen))  # no longer than training itself, where steps are few
-    random = np.random.default_rng(estimator.seed_)
-    means = []
-    for label in range(n_classes):
-        members = training.indices[training.y[training.indices] == label]
-        if len(members) > n_most:
-            members = np.sort(random.choice(members, n_most, replace=False))
-        z = predictor.latents(training.rows[members], np.full(len(members), label)).z
-        # The third that the model is surest of: a clip begins and ends with hardly any expression, and a mean over all
-        # of its frames would take a morph to half an expression only.
-        surest = np.argsort(-predictor.margins(z[0], label), kind="stable")[: -(-len(members) // 3)]
-        means.append([level[surest].mean(0) for level in z])
-    estimator.class_latents_ = [np.stack(level) for level in zip(*means, strict=True)]
-    _check_converged(estimator, estimator.class_latents_)
-
-
-def _set_typicality(
-    estimator: "FlowExpressionClassifier",
-    predictor: Predictor,
-    training: TrainingData,
-    groups: NDArray[Any] | None,
-    n_steps: int,
-) -> None:
-    n_seen = max(N_FOLDS, n_steps * estimator.batch_size_)
-    chosen = training.indices
-    if len(chosen) > min(MOST_SAMPLES, n_seen):
-        random = np.random.default_rng(estimator.seed_)
-        chosen = np.sort(random.choice(chosen, min(MOST_SAMPLES, n_seen), replace=False))
-    views = predictor.views(training.rows[chosen])
-    _check_converged(estimator, views.values())
-    estimator.typicality_reference_ = TypicalityReference.of(views, None if groups is None else groups[chosen])
-
-
-def _check_converged(estimator: "FlowExpressionClassifier", found: Iterable[NDArray[Any]]) -> None:
-    """Raise where what the trained flow makes of training samples is not finite, though every step was."""
-    if not all(np.isfinite(values).all() for values in found):
-        raise TrainingDivergedError(
-            "training ended in a flow that maps training samples to values that are not finite. "
-            + how_to_converge(float(estimator.learning_rate))
-        )

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from flowexpr.inputs import check_latents, on_cpu
+from flowexpr.inputs import check_latents
+from flowexpr.labels import on_cpu
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier

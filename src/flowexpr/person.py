@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowexpr.exceptions import some
-from flowexpr.inputs import check_groups, on_cpu
+from flowexpr.labels import check_groups, on_cpu
 
 __all__ = ["neutral_latents"]
 

@@ -11,7 +11,8 @@ from flowexpr import FlowExpressionClassifier, load
 from flowexpr.datasets import make_faces
 from flowexpr.explain import pixel_map
 from flowexpr.explain.evidence import EvidenceModel
-from flowexpr.explain.regions import REGIONS, frame_of_average_face, region_labels
+from flowexpr.explain.regions import REGIONS, region_labels
+from flowexpr.face_frame import frame_of_average_face
 
 
 @pytest.fixture(scope="module")

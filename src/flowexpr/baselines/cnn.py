@@ -15,13 +15,15 @@ from flowexpr.arithmetic import own_arithmetic
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
-from flowexpr.fitting import class_weights, fit_to_calibrate, history_of, hold_out, plan_of, unchanged_if_refused
-from flowexpr.inputs import FitInput, as_rows, check_pixels, find_input_range, read_fit_input, split_labels
+from flowexpr.fitting import class_weights, fit_to_calibrate, history_of, plan_of, unchanged_if_refused
+from flowexpr.inputs import FitInput, as_rows, check_pixels, find_input_range, read_fit_input
+from flowexpr.labels import split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device, resolve_loss
 from flowexpr.persistence import SaveMixin
 from flowexpr.signals import ImageSignal
 from flowexpr.training.loop import Trainer
 from flowexpr.training.objective import ClassObjective
+from flowexpr.validation_split import hold_out
 
 __all__ = ["CNNExpressionClassifier"]
 

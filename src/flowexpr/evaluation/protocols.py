@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from flowexpr.inputs import check_names
+from flowexpr.labels import check_names
 
 __all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits", "possible_protocols"]
 

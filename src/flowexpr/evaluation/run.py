@@ -23,7 +23,8 @@ from flowexpr.evaluation.fit import Fit, Outcome, run_fit, searched
 from flowexpr.evaluation.leakage import LeakCounter
 from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits, possible_protocols
 from flowexpr.evaluation.result import EvaluationResult, Predictions
-from flowexpr.inputs import as_array, check_lengths, of_their_kinds, split_labels
+from flowexpr.inputs import as_array
+from flowexpr.labels import check_lengths, of_their_kinds, split_labels
 from flowexpr.parameters import is_int
 from flowexpr.persistence import library_versions
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from flowexpr.arithmetic import own_arithmetic
 from flowexpr.explain.evidence import EvidenceModel, compared_classes, refuse_one_class
 from flowexpr.explain.pixel_map import sum_colours
-from flowexpr.inputs import class_indices
+from flowexpr.labels import class_indices
 
 __all__ = ["ATTRIBUTIONS", "EvidenceFunction", "attribute", "require_captum"]
 

@@ -14,8 +14,8 @@ from flowexpr.exceptions import warn
 from flowexpr.explain.evidence import EvidenceModel, refuse_one_class
 from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
-from flowexpr.explain.regions import frames_of_landmarks
 from flowexpr.explain.run import Explainer, as_samples
+from flowexpr.face_frame import frames_of_landmarks
 from flowexpr.fingerprints import fingerprint
 from flowexpr.inputs import as_frame
 

@@ -17,8 +17,9 @@ from flowexpr.explain.explanation import Explanation
 from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.neutral_version import Rest, neutral_versions
 from flowexpr.explain.pixel_map import N_POINTS, integrate_along_line, smooth, sum_colours
-from flowexpr.explain.regions import ELSEWHERE, REGIONS, FaceFrame, region_labels
+from flowexpr.explain.regions import ELSEWHERE, REGIONS, region_labels
 from flowexpr.explain.text import describe, percent
+from flowexpr.face_frame import FaceFrame
 from flowexpr.parameters import is_int, is_real
 from flowexpr.signals import VectorSignal
 
