@@ -90,19 +90,19 @@ class Explanation:
     temperature: float
     evidence: float
     parts: EvidenceParts
-    pixel_map: NDArray[np.float64] | None
-    start: str | None
-    baseline: NDArray[Any] | None
-    baseline_probabilities: NDArray[np.float64] | None
-    baseline_evidence: float | None
-    convergence_delta: float | None
-    regions: dict[str, float] | None
-    counterfactual: Counterfactual | None
-    neighbours: dict[Any, list[Neighbour]] | None
-    feature_names: list[str] | None
-    feature_scales: NDArray[np.float64] | None
-    typicality: float | None
-    text: str
+    pixel_map: NDArray[np.float64] | None = None
+    start: str | None = None
+    baseline: NDArray[Any] | None = None
+    baseline_probabilities: NDArray[np.float64] | None = None
+    baseline_evidence: float | None = None
+    convergence_delta: float | None = None
+    regions: dict[str, float] | None = None
+    counterfactual: Counterfactual | None = None
+    neighbours: dict[Any, list[Neighbour]] | None = None
+    feature_names: list[str] | None = None
+    feature_scales: NDArray[np.float64] | None = None
+    typicality: float | None = None
+    text: str = ""
 
     def __repr__(self) -> str:
         """Return the sentence: a list of explanations is read at a glance."""

@@ -77,7 +77,6 @@ class Explainer:
         self.means = self._to_tensor(estimator.class_latents_[0])  # of z1
         names = [str(label).lower() for label in estimator.classes_.tolist()]
         self.neutral_class = names.index("neutral") if "neutral" in names else None
-        self.at_rest = self.neutral_class
         self.feature_names, self.feature_scales = None, None
         if isinstance(estimator.signal_, VectorSignal):
             self.feature_names = _feature_names(estimator)
@@ -99,8 +98,9 @@ class Explainer:
 
         `neutral` holds rows too, or is the index of the neutral class.
         """
+        at_rest = self.neutral_class
         if isinstance(neutral, int):
-            self.at_rest, neutral = neutral, None
+            at_rest, neutral = neutral, None
         if self.pixel_map and frames is None:
             frames = self._average_frames(len(rows))
         explanations: list[Explanation] = []
@@ -108,7 +108,7 @@ class Explainer:
         decided = self.model.decide(rows, label, against)
         for start in range(0, len(rows), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            batch = _Batch(self, decided[part])
+            batch = _Batch(self, decided[part], at_rest)
             found = batch.decisions(as_samples(self.estimator, rows[part]))
             batch.descend(to_rest=self.pixel_map and neutral is None, to_other=self.counterfactual)
             if self.pixel_map:
@@ -169,29 +169,32 @@ class _Starts(NamedTuple):
 
 
 class _Batch:
-    """A few samples, their latents and the two classes compared."""
+    """A few samples, their latents and the two classes compared; `at_rest` is the class where maps start, if any."""
 
-    def __init__(self, explainer: Explainer, decided: Decided) -> None:
-        self.explainer, self.decided = explainer, decided
+    def __init__(self, explainer: Explainer, decided: Decided, at_rest: int | None) -> None:
+        self.explainer, self.decided, self.at_rest = explainer, decided, at_rest
         self.a, self.b = decided.a, decided.b
         self.says = torch.from_numpy(decided.logits.argmax(1)).to(self.a)
         self.target = torch.where(self.b == self.says, self.a, self.b)  # of the counterfactual
-        at_rest = torch.full_like(self.a, explainer.at_rest or 0)
-        is_tie = torch.full_like(at_rest, explainer.at_rest is None, dtype=torch.bool) | (self.says == at_rest)
-        self.rest = Rest(at_rest, is_tie)
-        self.found: list[tuple[Aim, Tensor]] = []
+        rest = torch.full_like(self.a, at_rest or 0)
+        is_tie = torch.full_like(rest, at_rest is None, dtype=torch.bool) | (self.says == rest)
+        self.rest = Rest(rest, is_tie)
+        self.to_rest: tuple[Aim, Tensor] | None = None
+        self.to_other: tuple[Aim, Tensor] | None = None
 
     def descend(self, *, to_rest: bool, to_other: bool) -> None:
         """Search the neutral versions and the counterfactuals together, as far as they are asked for."""
-        explainer, aims = self.explainer, []
+        explainer, aims = self.explainer, {}
         decided = replace(self.decided, a=self.says, b=self.target)
         n_classes = len(explainer.means)
         if to_rest:
-            aims.append(self.rest.aim(decided, n_classes))
+            aims["rest"] = self.rest.aim(decided, n_classes)
         if to_other:
-            aims.append(aim_at_class(decided, n_classes, explainer.confidence))
+            aims["other"] = aim_at_class(decided, n_classes, explainer.confidence)
         if aims:
-            self.found = list(zip(aims, descend(explainer.model, explainer.means, aims), strict=True))
+            steps = descend(explainer.model, explainer.means, list(aims.values()))
+            found = {name: (aim, step) for (name, aim), step in zip(aims.items(), steps, strict=True)}
+            self.to_rest, self.to_other = found.get("rest"), found.get("other")
 
     def decisions(self, images: NDArray[Any]) -> list[Explanation]:
         """Return what needs the likelihoods alone."""
@@ -210,19 +213,8 @@ class _Batch:
                 temperature=estimator.temperature_,
                 evidence=decided.parts[i].total,
                 parts=decided.parts[i],
-                pixel_map=None,
-                start=None,
-                baseline=None,
-                baseline_probabilities=None,
-                baseline_evidence=None,
-                convergence_delta=None,
-                regions=None,
-                counterfactual=None,
-                neighbours=None,
                 feature_names=self.explainer.feature_names,
                 feature_scales=self.explainer.feature_scales,
-                typicality=None,
-                text="",
             )
             for i in range(len(decided))
         ]
@@ -263,7 +255,8 @@ class _Batch:
             given = torch.cat(list(model.predictor.batches(neutral)))
             probabilities = torch.softmax(model.logits(given), 1).cpu().numpy()
             return _Starts(given, probabilities, [f"the neutral {thing} given"] * len(neutral))
-        found = neutral_versions(model, *self.found[0])
+        assert self.to_rest is not None  # `descend` has searched
+        found = neutral_versions(model, *self.to_rest)
         reached = self.rest.reached(found.probabilities.log())
         probabilities = found.probabilities.cpu().numpy()
         told = zip(found.moved.tolist(), reached.tolist(), self.rest.is_tie.tolist(), probabilities, strict=True)
@@ -272,7 +265,7 @@ class _Batch:
     def _name_of_start(
         self, thing: str, is_moved: bool, is_reached: bool, is_tie: bool, probabilities: NDArray[np.float64]
     ) -> str:
-        at_rest, classes = self.explainer.at_rest, self.explainer.estimator.classes_
+        at_rest, classes = self.at_rest, self.explainer.estimator.classes_
         if not is_moved:
             return f"this {thing} itself, since no other start was found"
         if is_reached and not is_tie and at_rest == self.explainer.neutral_class:
@@ -287,7 +280,8 @@ class _Batch:
     def with_counterfactuals(self, found: list[Explanation]) -> list[Explanation]:
         """Add the nearest sample taken for the other class; for the first, where the model says the other already."""
         explainer, estimator = self.explainer, self.explainer.estimator
-        aim, step = self.found[-1]
+        assert self.to_other is not None  # `descend` has searched
+        aim, step = self.to_other
         steps = find_counterfactuals(explainer.model, aim.decided, explainer.means, explainer.confidence, step)
         explained = []
         for i, one in enumerate(found):
