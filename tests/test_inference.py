@@ -213,7 +213,9 @@ def test_a_path_is_no_array(tmp_path):
 
 
 def test_wrong_latents_and_strengths_are_told(fitted_vectors, two_features):
-    with pytest.raises(ValueError, match="latents were expected to be a mapping with z1, but are ndarray"):
+    with pytest.raises(
+        ValueError, match="latents were expected to be a mapping of their names to arrays, but are ndarray"
+    ):
         fitted_vectors.decode(two_features[0])
     with pytest.raises(ValueError, match="strength was expected to be a finite number, but is '1'"):
         fitted_vectors.morph(two_features[0][:1], 0, strength="1")

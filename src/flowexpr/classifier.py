@@ -19,7 +19,15 @@ from flowexpr.explain import Explanation
 from flowexpr.explain.request import explain
 from flowexpr.fitting import build_module, run_fit, unchanged_if_refused
 from flowexpr.inference import Predictor
-from flowexpr.inputs import as_latent, as_rows, check_features, check_latents, check_pixels, read_fit_input
+from flowexpr.inputs import (
+    as_latent,
+    as_rows,
+    check_features,
+    check_latents,
+    check_pixels,
+    named_levels,
+    read_fit_input,
+)
 from flowexpr.labels import as_labels, check_lengths, class_indices, mark_unlabelled
 from flowexpr.parameters import check_parameters, is_int, is_real, resolve_device
 from flowexpr.persistence import SaveMixin
@@ -487,10 +495,10 @@ class FlowExpressionClassifier(
             In the shape of the training X. Images are quantised to `n_bits` and of its type, vectors are float64.
         """
         check_is_fitted(self)
-        names = [f"z{i + 1}" for i in range(len(self.class_latents_))]
+        shapes = [mean.shape[1:] for mean in self.class_latents_]
         if not hasattr(latents, "keys"):
             raise ValueError(
-                f"latents were expected to be a mapping with {', '.join(names)}, but are {type(latents).__name__}. "
+                f"latents were expected to be a mapping of their names to arrays, but are {type(latents).__name__}. "
                 "Pass what `encode` returned."
             )
         given = {
@@ -499,18 +507,10 @@ class FlowExpressionClassifier(
         exact = all(level.dtype == np.float64 for name, level in given.items() if name != "y")
         predictor = self._predictor(exact=exact)
         if "z1" not in given and {"z1_prime", "y"} <= given.keys():
-            check_latents({"z1_prime": given["z1_prime"]}, [self.class_latents_[0].shape[1:]])
+            check_latents({"z1_prime": given["z1_prime"]}, shapes[:1])
             labels = self._class_indices(given["y"], len(given["z1_prime"]))
             given["z1"] = predictor.z1_from_prime(given["z1_prime"], labels)
-        missing = [name for name in names if name not in given]
-        if missing:
-            raise ValueError(
-                f"latents were expected to hold {', '.join(names)}, but {missing[0]} is missing (given: "
-                f"{', '.join(given)}). Pass what `encode` returned; z1 may be left out beside z1_prime and y."
-            )
-        levels = {name: given[name] for name in names}
-        check_latents(levels, [mean.shape[1:] for mean in self.class_latents_])
-        return self._shaped(predictor.decode(list(levels.values())))
+        return self._shaped(predictor.decode(list(named_levels(given, shapes).values())))
 
     def sample(
         self, n_samples: int | None = None, y: Any = None, *, temperature: float = 1.0, random_state: Any = None

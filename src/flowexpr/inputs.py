@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "check_pixels",
     "find_input_range",
     "image_shape_of",
+    "named_levels",
     "read_fit_input",
 ]
 
@@ -303,6 +304,20 @@ def as_latent(name: str, level: Any) -> NDArray[np.floating]:
     if level.dtype.kind not in "biuf":
         raise ValueError(f"{name} was expected to hold real numbers, but is of dtype {level.dtype}.")
     return level.astype(np.float64 if level.dtype.kind != "f" else level.dtype.newbyteorder("="), copy=False)
+
+
+def named_levels(latents: Mapping[str, NDArray[Any]], shapes: list[tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+    """Return z1, z2, ... of latents, as many as there are shapes; raise a ValueError where one is missing or wrong."""
+    names = [f"z{i + 1}" for i in range(len(shapes))]
+    missing = [name for name in names if name not in latents]
+    if missing:
+        raise ValueError(
+            f"latents were expected to hold {', '.join(names)}, but {missing[0]} is missing (given: "
+            f"{', '.join(latents)}). Pass what `encode` returned; z1 may be left out beside z1_prime and y."
+        )
+    levels = {name: latents[name] for name in names}
+    check_latents(levels, shapes)
+    return levels
 
 
 def check_latents(levels: dict[str, NDArray[Any]], shapes: list[tuple[int, ...]]) -> None:

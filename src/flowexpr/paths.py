@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from flowexpr.inputs import check_latents
+from flowexpr.inputs import named_levels
 from flowexpr.labels import on_cpu
 
 if TYPE_CHECKING:
@@ -61,8 +61,6 @@ def interpolate(
     if places.ndim != 1 or not len(places) or not np.isfinite(places).all():
         raise ValueError(f"steps was expected to be a sequence of finite numbers, but is {steps!r}.")
     first, last = (_latents(estimator, samples) for samples in (start, end))
-    for latents in (first, last):
-        check_latents(latents, [mean.shape[1:] for mean in estimator.class_latents_])
     if len(first["z1"]) != len(last["z1"]):
         raise ValueError(
             f"start holds {len(first['z1'])} samples and end {len(last['z1'])}. Pass as many of both, in pairs."
@@ -76,11 +74,8 @@ def _latents(estimator: "FlowExpressionClassifier", samples: Any) -> dict[str, N
         samples = samples if "z1" in samples else estimator.encode(estimator.decode(samples))
     else:
         samples = estimator.encode(samples)
-    names = [f"z{i + 1}" for i in range(len(estimator.class_latents_))]
-    missing = [name for name in names if name not in samples]
-    if missing:
-        raise ValueError(f"latents were expected to hold {', '.join(names)}, but {missing[0]} is missing.")
-    return {name: np.asarray(on_cpu(samples[name])) for name in names}
+    shapes = [mean.shape[1:] for mean in estimator.class_latents_]
+    return named_levels({name: np.asarray(on_cpu(level)) for name, level in samples.items()}, shapes)
 
 
 def _between(first: dict[str, NDArray[Any]], last: dict[str, NDArray[Any]], place: float) -> dict[str, NDArray[Any]]:
