@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter1d
 import flowexpr.faces.dataset as dataset
 from flowexpr.datasets import load_faces
 from flowexpr.faces import Face, Fix, Segment, Source, prepare_faces, read_boxes, read_fixes, read_segments
+from flowexpr.faces.plan import FileNames
 from flowexpr.faces.quality import quality_of
 from flowexpr.faces.review import write_review
 
@@ -511,12 +512,12 @@ def test_one_path_is_one_source(photographs, tmp_path):
 
 @pytest.mark.parametrize("called", ["a.mp4", "./a.mp4", ".//a.mp4"])
 def test_a_whole_path_names_its_file_and_no_other(called):
-    named = dataset._Named([Source("sub/a.mp4"), Source("a.mp4"), Source("sub/b.mp4")])
+    named = FileNames([Source("sub/a.mp4"), Source("a.mp4"), Source("sub/b.mp4")])
     assert named.find(called, "") == "a.mp4"
     assert named.find("b.mp4", "") == named.find("sub\\b.mp4", "") == named.find("sub//b.mp4", "") == "sub/b.mp4"
     assert named.find("c.mp4", "") is None
     with pytest.raises(ValueError, match=r"segments name the video d.mp4, .* any of x/d.mp4, y/d.mp4"):
-        dataset._Named([Source("x/d.mp4"), Source("y/d.mp4")]).find("d.mp4", "segments name the video")
+        FileNames([Source("x/d.mp4"), Source("y/d.mp4")]).find("d.mp4", "segments name the video")
 
 
 def test_crops_that_are_gone_are_made_again(tmp_path):

@@ -14,9 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from flowexpr.faces.cropping import Crop, Cropper, Source
 from flowexpr.faces.detectors import Detector, make_detector
 from flowexpr.faces.face import Face
 from flowexpr.faces.manifest import COLUMNS, DROPPED, MANIFEST, OK, Row, read_rows, to_csv, write_rows
+from flowexpr.faces.plan import Unit, cut_into_units, each_once, place_boxes
 from flowexpr.faces.preparation import MARGIN
 from flowexpr.faces.tables import Fix, Key, Segment, name_of
 from flowexpr.faces.tracking import CHOICES
@@ -43,21 +42,8 @@ DESCRIPTION = "prepare.json"
 ROWS, CROPS = ".rows", "faces"
 PARTIAL = ".partial"
 """How the names of what is not finished end; they begin with a dot."""
-IMAGES_OF_A_UNIT = 64
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """A piece of work that is done as a whole."""
-
-    name: str
-    sources: list[Source]
-    segments: list[Segment] | None
-    checksum: str
-
-    def rows_file(self, output: Path) -> Path:
-        return output / ROWS / f"{self.name}-{self.checksum}.csv"
 
 
 def prepare_faces(
@@ -133,10 +119,10 @@ def prepare_faces(
     size = sides[0], sides[-1]
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    files = _each_once([source if isinstance(source, Source) else Source(source) for source in sources])
+    files = each_once([source if isinstance(source, Source) else Source(source) for source in sources])
     make_detector(detector)  # told before any work if there is no such one
     root = Path(output)
-    placed = None if boxes is None else _placed(boxes, files)
+    placed = None if boxes is None else place_boxes(boxes, files)
     described = _described(detector)
     cropper = Cropper(detector, described, size, margin, person, rate, in_frames, placed, fixes or {})
     settings = {
@@ -148,21 +134,9 @@ def prepare_faces(
         "in_frames": in_frames,
         "boxes": boxes is not None,
     }
-    units, unmatched = _units(files, segments, settings, cropper)
+    units, unmatched = cut_into_units(files, segments, settings, cropper)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with locked(root):
-            _tell_of_replaced(root, files, cropper.fixes)
-            _begin(root, settings)
-            todo = [unit for unit in units if not _is_done(unit, root)]
-            if todo:
-                (root / MANIFEST).unlink(missing_ok=True)
-            with tempfile.TemporaryDirectory(PARTIAL, ".", root, ignore_cleanup_errors=True) as made:
-                jobs = (delayed(_do)(unit, cropper, Path(made), os.getcwd()) for unit in todo)
-                done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
-                for unit in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
-                    _keep(unit, Path(made), root)
-            rows = _finish(root, units, unmatched)
+        rows = _run(root, files, units, unmatched, settings, cropper, workers, verbose)
     except OSError as error:
         if error.errno in FULL:
             raise OSError(
@@ -171,6 +145,32 @@ def prepare_faces(
         raise
     _tell_of_idle(cropper.fixes, rows)
     return rows
+
+
+def _run(
+    root: Path,
+    files: list[Source],
+    units: list[Unit],
+    unmatched: list[Row],
+    settings: dict[str, Any],
+    cropper: Cropper,
+    workers: int,
+    verbose: int,
+) -> list[Row]:
+    """Do what is left to do in the folder, which nobody else may write meanwhile; return the rows of its manifest."""
+    root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        _tell_of_replaced(root, files, cropper.fixes)
+        _begin(root, settings)
+        todo = [unit for unit in units if not _is_done(unit, root)]
+        if todo:
+            (root / MANIFEST).unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(PARTIAL, ".", root, ignore_cleanup_errors=True) as made:
+            jobs = (delayed(_cut_unit)(unit, cropper, Path(made), os.getcwd()) for unit in todo)
+            done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+            for unit in tqdm(done, total=len(todo), disable=not verbose, unit="file", desc="prepare"):
+                _keep(unit, Path(made), root)
+        return _finish(root, units, unmatched)
 
 
 def _described(detector: str | os.PathLike[str] | Detector) -> str:
@@ -194,149 +194,6 @@ def _check(sides: list[Any], margin: float, person: str, rate: float | None, wor
         raise ValueError(f"rate={rate!r} was expected to be frames a second, more than 0, or None.")
     if workers < 1:
         raise ValueError(f"workers={workers!r} was expected to be at least 1.")
-
-
-def _each_once(files: list[Source]) -> list[Source]:
-    """Return every file once, by its first path, with what is known of it by any."""
-    once: dict[str, Source] = {}
-    for source in files:
-        place = os.path.realpath(source.path)
-        once[place] = _joined(once.get(place, source), source)
-    return list(once.values())
-
-
-def _joined(first: Source, again: Source) -> Source:
-    known = {}
-    for kind in ("label", "subject", "clip"):
-        told = {name for name in (getattr(first, kind), getattr(again, kind)) if name}
-        if len(told) > 1:
-            raise ValueError(
-                f"{name_of(again.path)} was expected to be given once, but is the same file as "
-                f"{name_of(first.path)} with another {kind} ({getattr(again, kind)} instead of {getattr(first, kind)})."
-                " Leave one of them out."
-            )
-        known[kind] = "".join(told)
-    return replace(first, **known)
-
-
-def _units(
-    files: list[Source], segments: Sequence[Segment] | None, settings: dict[str, Any], cropper: Cropper
-) -> tuple[list[_Unit], list[Row]]:
-    """Cut the work into units; segments without their video, and images without a label beside them, become rows."""
-    plan: list[tuple[list[Source], list[Segment] | None]] = []
-    of_video: dict[str, list[Segment]] = defaultdict(list)
-    strangers: list[Segment] = []
-    videos = _Named([source for source in files if is_video(source.path)])
-    for segment in segments or ():
-        video = videos.find(segment.video, "segments name the video")
-        (strangers if video is None else of_video[video]).append(segment)
-    unnamed: list[Source] = []
-    for source in files:
-        if not is_video(source.path):
-            label = source.label or cropper.fixes.get((name_of(source.path), None), Fix()).label
-            if segments is not None and not label and not os.path.isdir(source.path):
-                unnamed.append(source)
-                continue
-            last = plan[-1][0] if plan else []
-            if last and not is_video(last[0].path) and len(last) < IMAGES_OF_A_UNIT:
-                last.append(source)
-            else:
-                plan.append(([source], None))
-        elif segments is None:
-            plan.append(([source], None))
-        else:
-            plan.append(([source], of_video[name_of(source.path)]))
-    if segments is not None:
-        _check_known(plan)
-    if cropper.fixes:
-        _check_fixes(cropper.fixes, files, segments or ())
-    units = [
-        _Unit(f"{i:05d}", sources, own, _checksum(sources, own, settings, cropper))
-        for i, (sources, own) in enumerate(plan)
-    ]
-    unmatched = [
-        cropper.lost(Row("", s.label, s.subject, s.clip, source=s.video), "no such video among the inputs")
-        for s in strangers
-    ]
-    unmatched += [
-        cropper.lost(Row("", "", s.subject, s.clip, source=name_of(s.path)), "no segment names it, and it has no label")
-        for s in unnamed
-    ]
-    return units, unmatched
-
-
-class _Named:
-    """Files by what a table may call them: the whole path, or a part of it that ends in the name.
-
-    Parameters
-    ----------
-    files : list of Source
-        The files.
-    """
-
-    def __init__(self, files: list[Source]):
-        self._whole: dict[str, str] = {}
-        self._by_ending: dict[str, list[str]] = defaultdict(list)
-        for source in files:
-            name = name_of(source.path)
-            parts = Path(name).as_posix().split("/")
-            self._whole[Path(name).as_posix()] = name
-            for i in range(1, len(parts)):
-                self._by_ending["/".join(parts[i:])].append(name)
-
-    def find(self, called: str, told: str) -> str | None:
-        """Return the name of the file that a table means, or None; raise a ValueError where it may be several."""
-        for written in (called, called.replace("\\", "/")):  # as Windows writes them
-            place = Path(written).as_posix()
-            found = [self._whole[place]] if place in self._whole else self._by_ending.get(place, [])
-            if found:
-                break
-        if len(found) > 1:
-            raise ValueError(
-                f"{told} {called}, which was expected to be one of the inputs, but may be any of "
-                f"{some(found)}. Write as much of its path as tells them apart."
-            )
-        return found[0] if found else None
-
-
-def _placed(boxes: dict[Key, Face], files: list[Source]) -> dict[Key, Face]:
-    """Return the boxes by the whole path of the file that each is of."""
-    named = _Named(files)
-    of = {name: named.find(name, "boxes name") for name in dict.fromkeys(name for name, _ in boxes)}
-    strangers = [name for name, path in of.items() if path is None]
-    if strangers:
-        warn(f"boxes name {len(strangers)} files that are no inputs: {some(strangers)}.")
-    return {(path, frame): face for (name, frame), face in boxes.items() if (path := of[name]) is not None}
-
-
-def _check_known(plan: list[tuple[list[Source], list[Segment] | None]]) -> None:
-    """Refuse subjects or clips that are known of some crops only: no data set could be read of them."""
-    known: list[tuple[str, dict[str, str]]] = []
-    for sources, own in plan:
-        if own is None:
-            files = [source for source in sources if not os.path.isdir(source.path)]
-            known += [(name_of(source.path), {"subject": source.subject, "clip": source.clip}) for source in files]
-        for s in own or []:
-            of_segment = {"subject": s.subject or sources[0].subject, "clip": s.clip}
-            known.append((f"{s.video} from {s.start:g} to {s.end:g}", of_segment))
-    for kind in ("subject", "clip"):
-        missing = [name for name, told in known if not told[kind]]
-        if 0 < len(missing) < len(known):
-            raise ValueError(
-                f"{kind} was expected for all that is labelled or for none, but {len(missing)} of {len(known)} have "
-                f"none: {some(missing)}. Fill in the table of segments, or pass {kind} for the files "
-                f"(--{kind})."
-            )
-
-
-def _check_fixes(fixes: dict[Key, Fix], files: list[Source], segments: Sequence[Segment]) -> None:
-    known = {name_of(source.path) for source in files} | {segment.video for segment in segments}
-    unknown = sorted({source for source, _ in fixes} - known)
-    if unknown:
-        raise ValueError(
-            f"fixes were expected to be of the inputs, but {len(unknown)} sources are none: {some(unknown)}. "
-            "Pass the same inputs as when the review was written."
-        )
 
 
 def _tell_of_replaced(root: Path, files: list[Source], fixes: dict[Key, Fix]) -> None:
@@ -369,30 +226,6 @@ def _tell_of_idle(fixes: dict[Key, Fix], rows: list[Row]) -> None:
         warn(f"{len(idle)} fixes are of nothing in the data set, and change nothing: {some(sorted(idle))}.")
 
 
-def _checksum(sources: list[Source], segments: list[Segment] | None, settings: dict[str, Any], cropper: Cropper) -> str:
-    """Return a short name of everything that a unit's result depends on."""
-    names = {name_of(source.path) for source in sources}
-    names |= {Path(name).name for name in names}
-    content = {
-        "settings": settings,
-        "sources": [(name_of(s.path), s.label, s.subject, s.clip, _stamp(s.path)) for s in sources],
-        "segments": None if segments is None else [asdict(segment) for segment in segments],
-        "boxes": None
-        if cropper.boxes is None
-        else [(key, asdict(face)) for key, face in cropper.boxes.items() if key[0] in names],
-        "fixes": sorted((str(key), asdict(fix)) for key, fix in cropper.fixes.items() if key[0] in names),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
 def _begin(root: Path, settings: dict[str, Any]) -> None:
     """Clear away what a killed run left half-done; refuse a folder that holds anything else."""
     for partial in [*root.glob(f".*{PARTIAL}"), *root.glob(f"{ROWS}/.*{PARTIAL}")]:
@@ -409,7 +242,7 @@ def _begin(root: Path, settings: dict[str, Any]) -> None:
     (root / ROWS).mkdir(exist_ok=True)
 
 
-def _do(unit: _Unit, cropper: Cropper, made: Path, here: str) -> _Unit:
+def _cut_unit(unit: Unit, cropper: Cropper, made: Path, here: str) -> Unit:
     """Write a unit's crops and rows into a folder of the run's own, as they come; paths begin `here`."""
     os.chdir(here)  # joblib's workers stay where the first run that needed them was
     folder = f"{CROPS}/{unit.name}"
@@ -436,15 +269,15 @@ def _written(crops: Iterator[Crop], folder: Path) -> Iterator[Row]:
         yield row
 
 
-def _is_done(unit: _Unit, root: Path) -> bool:
+def _is_done(unit: Unit, root: Path) -> bool:
     """Tell whether a unit has its rows, and all crops that they name."""
-    if not unit.rows_file(root).is_file():
+    if not (root / ROWS / unit.rows_name).is_file():
         return False
-    with open(unit.rows_file(root), newline="", encoding="utf-8") as file:
+    with open(root / ROWS / unit.rows_name, newline="", encoding="utf-8") as file:
         return all(not row.path or (root / row.path).is_file() for row in read_rows(file))
 
 
-def _keep(unit: _Unit, made: Path, root: Path) -> None:
+def _keep(unit: Unit, made: Path, root: Path) -> None:
     """Move a unit's crops to their place, and then write its rows."""
     for old in (root / ROWS).glob(f"{unit.name}-*.csv"):  # rows of other settings, whose crops go now
         old.unlink()
@@ -453,21 +286,21 @@ def _keep(unit: _Unit, made: Path, root: Path) -> None:
     (made / unit.name).rename(root / CROPS / unit.name)
     if hasattr(os, "sync"):
         os.sync()  # crops are on the disk before the rows that name them
-    write_atomically(unit.rows_file(root), (made / f"{unit.name}.csv").read_bytes())
+    write_atomically(root / ROWS / unit.rows_name, (made / f"{unit.name}.csv").read_bytes())
 
 
-def _finish(root: Path, units: list[_Unit], unmatched: list[Row]) -> list[Row]:
+def _finish(root: Path, units: list[Unit], unmatched: list[Row]) -> list[Row]:
     """Put all rows together, and take away what no unit made."""
     rows: list[Row] = []
     for unit in units:
-        with open(unit.rows_file(root), newline="", encoding="utf-8") as file:
+        with open(root / ROWS / unit.rows_name, newline="", encoding="utf-8") as file:
             rows += read_rows(file)
     rows += unmatched
     content = to_csv(rows)
     manifest = root / MANIFEST
     if not manifest.is_file() or manifest.read_bytes() != content:
         manifest.unlink(missing_ok=True)
-        wanted = {unit.rows_file(root).name for unit in units}
+        wanted = {unit.rows_name for unit in units}
         for old in (root / ROWS).iterdir():
             if old.name not in wanted:
                 old.unlink()
