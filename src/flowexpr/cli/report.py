@@ -19,7 +19,7 @@ from flowexpr.cli.options import (
     with_folder,
 )
 from flowexpr.evaluation import EvaluationResult
-from flowexpr.evaluation.protocols import PROTOCOLS
+from flowexpr.evaluation.protocols import strictest
 
 __all__ = ["add_parser", "add_report_options", "first_model", "write_report"]
 
@@ -57,7 +57,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
 
 def first_model(result: EvaluationResult) -> Any:
     """Return the first fold's flow, or else last estimator, of the protocol that leaks least."""
-    protocol = max((kind for _, kind in result.estimators), key=list(PROTOCOLS).index)
+    protocol = strictest(kind for _, kind in result.estimators)
     names = [name for name, kind in result.estimators if kind == protocol]
     return result.estimators["flow" if "flow" in names else names[-1], protocol][0]
 

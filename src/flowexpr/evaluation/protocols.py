@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGrou
 
 from flowexpr.labels import check_names
 
-__all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits", "possible_protocols"]
+__all__ = ["GROUPED_BY", "PROTOCOLS", "LeakageError", "group_codes", "make_splits", "possible_protocols", "strictest"]
 
 PROTOCOLS = {
     "random": "random folds over all frames (the paper's): the test people, even their clips, are known",
@@ -18,6 +18,8 @@ PROTOCOLS = {
     "subject": "no subject stands on both sides: every test person is new",
     "loso": "leave one subject out: every test person is new, and all the others are trained on",
 }
+"""What may be known of the people tested, from the protocol that leaks most to the one that leaks least."""
+
 GROUPED_BY = {"clip": "clip", "subject": "subject", "loso": "subject"}
 """What a protocol keeps on one side of a split."""
 
@@ -73,6 +75,11 @@ def _codes(kind: str, names: ArrayLike) -> np.ndarray:
 def possible_protocols(groups: Container[str]) -> list[str]:
     """Return the protocols for which what is known of the rows, of "subject" and "clip", suffices."""
     return [name for name in PROTOCOLS if name not in GROUPED_BY or GROUPED_BY[name] in groups]
+
+
+def strictest(protocols: Iterable[str]) -> str:
+    """Return the protocol that leaks least."""
+    return max(protocols, key=list(PROTOCOLS).index)
 
 
 def make_splits(

@@ -125,10 +125,9 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
     # Frames in threads cost memory for each thread; slices cost none.
     stream.thread_type = "SLICE"
     begins = None if stream.start_time is None else float(stream.start_time * stream.time_base)
-    first: float | None = None
-    index, last, shift = 0, -math.inf, 0.0
+    period = float(1 / stream.average_rate) if stream.average_rate else 1 / 25
+    clock, index = _Clock(begins, period), 0
     failed: Exception | None = None
-    gap = period = float(1 / stream.average_rate) if stream.average_rate else 1 / 25
     ends = 0.0  # of the packets that are there, seconds
     # Flash tells how long the whole file is, sound included.
     for packet in container.demux(*() if container.format.name == "flv" else (stream,)):
@@ -143,14 +142,7 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
             failed = error
             continue
         for frame in frames:
-            seconds = frame.time if frame.time is not None else index * period
-            if first is None:
-                first = seconds if begins is None else min(begins, seconds)
-            if seconds - first + shift < last:  # they start again
-                shift = last + gap + first - seconds
-            time = seconds - first + shift
-            gap = time - last if index else period
-            last = time
+            time = clock.read(frame.time if frame.time is not None else index * period)
             damage = f"parts of it cannot be decoded: {_reason(failed)}" if failed else ""
             yield VideoFrame(index, time, damage, frame, _quarter_turns(frame))
             index += 1
@@ -158,9 +150,38 @@ def _decoded(container: Any) -> Iterator[VideoFrame]:
         raise UnreadableImageError(f"no frame can be decoded{f': {_reason(failed)}' if failed else ''}")
     if failed is not None:
         raise UnreadableImageError(f"parts of it cannot be decoded: {_reason(failed)}")
-    began, promised = first or 0.0, _promised_end(container, stream)
+    began, promised = clock.began or 0.0, _promised_end(container, stream)
     if ends < promised - TOLERANCE:
         raise UnreadableImageError(f"it breaks off after {ends - began:.3f} of {promised - began:.3f} seconds")
+
+
+class _Clock:
+    """Seconds of frames from where the pictures begin; times that start again go on from where they were.
+
+    Parameters
+    ----------
+    begins : float or None
+        Where the file says that its pictures begin, seconds; None where it does not, and the first frame is it.
+    period : float
+        Seconds from the first frame to the next, where times start again in between.
+    """
+
+    def __init__(self, begins: float | None, period: float) -> None:
+        self.began: float | None = None
+        self._begins = begins
+        self._last, self._gap, self._shift = -math.inf, period, 0.0
+
+    def read(self, told: float) -> float:
+        """Return the seconds of the next frame, whose time the file tells."""
+        if self.began is None:
+            self.began = told if self._begins is None else min(self._begins, told)
+        if told - self.began + self._shift < self._last:
+            self._shift = self._last + self._gap + self.began - told
+        time = told - self.began + self._shift
+        if self._last > -math.inf:
+            self._gap = time - self._last
+        self._last = time
+        return time
 
 
 def _promised_end(container: Any, stream: Any) -> float:

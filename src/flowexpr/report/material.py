@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowexpr.evaluation import EvaluationResult, Predictions
-from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS
+from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, strictest
 
 __all__ = ["Material", "Section", "gather"]
 
@@ -173,7 +173,7 @@ def gather(
             )
     if embed_faces and images is None:
         raise ValueError("embed_faces=True needs the images, but X is None. Pass the X that evaluate was given.")
-    protocol = max((protocol for _, protocol in result.predictions), key=list(PROTOCOLS).index)
+    protocol = strictest(protocol for _, protocol in result.predictions)
     candidates = [name for name, kind in result.predictions if kind == protocol]
     fitted = {name: result.estimators.get((name, protocol), []) for name in candidates}
     owners = [name for name in candidates if any(estimator is model for estimator in fitted[name])]
