@@ -129,15 +129,15 @@ def test_closest_calls_in_mixed_precision_are_made_in_float32(method, torn, fitt
     monkeypatch.setattr(inference, "MOST_CLOSE_CALLS", 1.0)
     expected = fitted_images.predict(X)
     made_again = []
-    settle = inference.Predictor.settle
+    again = inference.Predictor._logits_in_float32
 
-    def recording(self, x, logits):
-        made_again.append(self.model.mixed_precision)
-        return settle(self, x, logits)
+    def recording(self, x):
+        made_again.append(len(x))
+        return again(self, x)
 
-    monkeypatch.setattr(inference.Predictor, "settle", recording)
+    monkeypatch.setattr(inference.Predictor, "_logits_in_float32", recording)
     getattr(clf, method)(X)
-    assert made_again == [True, False]
+    assert made_again == [len(X)]
     assert np.array_equal(clf.predict(X), expected)
     np.testing.assert_allclose(clf.predict_proba(X), fitted_images.predict_proba(X), atol=1e-6)
     assert clf.module_.mixed_precision  # the model itself stays as it was
@@ -146,7 +146,7 @@ def test_closest_calls_in_mixed_precision_are_made_in_float32(method, torn, fitt
 def test_clear_calls_in_mixed_precision_are_not_made_again(torn, monkeypatch):
     clf, X = torn
     monkeypatch.setattr(inference, "CLOSE_CALL", 0.0)
-    monkeypatch.setattr(inference.Predictor, "_in_float32", None)
+    monkeypatch.setattr(inference.Predictor, "_logits_in_float32", None)
     clf.predict(X)
 
 
@@ -154,10 +154,12 @@ def test_few_of_a_batch_are_made_again(torn, monkeypatch):
     clf, X = torn
     monkeypatch.setattr(inference, "CLOSE_CALL", np.inf)
     sizes = []
-    logits = inference.Predictor.logits
-    monkeypatch.setattr(inference.Predictor, "logits", lambda self, x: sizes.append(len(x)) or logits(self, x))
+    again = inference.Predictor._logits_in_float32
+    monkeypatch.setattr(
+        inference.Predictor, "_logits_in_float32", lambda self, x: sizes.append(len(x)) or again(self, x)
+    )
     clf.predict(X)
-    assert sizes == [72, 4]
+    assert sizes == [4]  # of 72
 
 
 def test_autocast_around_a_call_changes_nothing(fitted_images, colour_images):
@@ -244,6 +246,6 @@ def test_close_calls_are_counted_in_nats_before_the_temperature(fitted_images, m
     clf = copy.deepcopy(fitted_images)
     clf.module_.set_mixed_precision(True)
     clf.temperature_ = 100.0
-    monkeypatch.setattr(inference.Predictor, "_in_float32", None)
+    monkeypatch.setattr(inference.Predictor, "_logits_in_float32", None)
     logits = np.array([[0.1, 0.0, -9.0]])  # ten nats apart
     assert np.array_equal(clf._predictor().settle(torch.zeros(1), logits.copy()), logits)

@@ -6,7 +6,6 @@ does then not depend on the rows beside it. Images are where only that inverts e
 
 import copy
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +17,12 @@ from torch.nn import functional as F
 
 from flowexpr.arithmetic import own_arithmetic
 from flowexpr.flows.model import FlowModel
+from flowexpr.flows.networks import full_precision
 from flowexpr.signals import ImageSignal, Signal
 
-ACTIVATION_BYTES = 2**24
-"""Bytes of the widest activation of a batch, at most: enough to keep the processor busy, little to hold, and little
-enough for freed memory to be used again instead of being asked of the system anew."""
+ACTIVATION_BYTES = {"cpu": 2**24, "cuda": 2**29}
+"""Bytes of the widest activation of a batch, at most, by the kind of device: enough to keep it busy, little to hold.
+On a processor also little enough for freed memory to be used again instead of being asked of the system anew."""
 
 CLOSE_CALL = 0.25
 """Nats between the two likeliest classes below which bfloat16 may tell them apart wrongly; float32 then decides."""
@@ -207,7 +207,7 @@ class Predictor:
     def _batch_size(self) -> int:
         """Return the number of rows whose widest activation, in f or in h, fits `ACTIVATION_BYTES`."""
         bytes_each = self.dtype.itemsize * self.model.hidden_size
-        return max(1, ACTIVATION_BYTES // (bytes_each * (2 if self.mirror else 1)))
+        return max(1, ACTIVATION_BYTES[self.device.type] // (bytes_each * (2 if self.mirror else 1)))
 
     def batches(self, rows: NDArray[Any]) -> Iterator[Tensor]:
         """Yield the flow's variable of rows (n, n_features), as many at a time as fit `ACTIVATION_BYTES`."""
@@ -250,14 +250,12 @@ class Predictor:
         closest = np.argsort(gap, kind="stable")[: max(1, int(MOST_CLOSE_CALLS * len(gap)))]
         close = closest[gap[closest] < CLOSE_CALL]
         if len(close):
-            logits[close] = self._in_float32.logits(x[torch.from_numpy(close).to(x.device)])
+            logits[close] = self._logits_in_float32(x[torch.from_numpy(close).to(x.device)])
         return logits
 
-    @cached_property
-    def _in_float32(self) -> "Predictor":
-        model = copy.deepcopy(self.model)
-        model.set_mixed_precision(False)
-        return self._with(model)
+    def _logits_in_float32(self, x: Tensor) -> NDArray[np.float64]:
+        with full_precision():
+            return self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x))
 
     def _with(self, model: FlowModel, *, exact: bool = False) -> "Predictor":
         """Return the same of another model, or in float64."""

@@ -4,12 +4,29 @@ A coupling's network is conv3x3 - ReLU - conv1x1 - ReLU - conv3x3 for images and
 (`kernel_size=0`). The last layer starts at zero, so that a new coupling is the identity (Glow, section 3.3).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 CONVOLUTION_STD = 0.05
 """Standard deviation of a new convolution's weights, as in Glow's code: small hidden values keep first steps small."""
+
+
+_FULL_PRECISION: ContextVar[bool] = ContextVar("full_precision", default=False)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Let networks that mixed precision is set for compute in the types of the tensors here, in this thread alone."""
+    token = _FULL_PRECISION.set(True)
+    try:
+        yield
+    finally:
+        _FULL_PRECISION.reset(token)
 
 
 class Projection(nn.Module):
@@ -103,8 +120,9 @@ class CouplingNetwork(nn.Module):
         """Map (n, in_channels, ...) and the class indices y (n,) to (n, out_channels, ...)."""
         if x.ndim == 2:
             x = torch.asinh(x)
+        is_mixed = self.mixed_precision and not _FULL_PRECISION.get()
         # Without the cache, which would keep the weights of the first step as long as another autocast is around.
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision, cache_enabled=False):
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=is_mixed, cache_enabled=False):
             hidden = self.first(x)
             if self.label is not None and y is not None:
                 hidden = _add_class(hidden, self.label, y)
