@@ -82,7 +82,7 @@ plt.show()
 
 # %%
 # A row per window
-# --------------
+# ----------------
 # A three-dimensional X would be taken for grey *images*, (n, height, width), and Glow's 2-D convolutions would run
 # over channels and times as if both were places. Flatten it, so that X is (n, n_features):
 
