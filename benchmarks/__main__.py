@@ -57,8 +57,7 @@ def commands(options: argparse.Namespace) -> list[Run]:
         runs += [("faces", [photographs])]
     if options.rosinality:
         arguments = ["--rosinality", str(options.rosinality.resolve())]
-        kept = ["--keep-freed-memory", "--page", "speed_kept_memory"]
-        runs += [("speed", arguments), ("speed", [*arguments, *kept])]
+        runs += [("speed", arguments), ("speed", [*arguments, "--keep-freed-memory"])]
     return runs
 
 

@@ -567,3 +567,14 @@ def test_missing_names_of_a_tensor_are_told():
 def test_strings_of_numpy_and_of_python_are_of_one_kind(tiny):
     groups = np.array([np.str_("anne") if y else "bo" for y in Y], dtype=object)
     assert tiny(max_steps=1).fit(images(), Y, groups=groups).n_steps_ == 1
+
+
+def test_bfloat16_of_other_libraries_is_left_to_numpy():
+    class Foreign:  # as of JAX
+        dtype = "bfloat16"
+        shape, ndim = (2, 3), 2
+
+        def __array__(self, dtype=None, copy=None):
+            return np.ones((2, 3), np.float32)
+
+    np.testing.assert_array_equal(as_array(Foreign()), np.ones((2, 3)))

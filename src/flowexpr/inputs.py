@@ -153,8 +153,9 @@ def as_array(X: Any) -> Any:
             f"X was expected to be an array, but is {what}. Read images with flowexpr.datasets.load_faces, which can "
             "also leave those of a large folder on disk (memmap)."
         )
-    X = on_cpu(X)
-    X = X.float() if "bfloat16" in str(getattr(X, "dtype", "")) else X  # of which numpy knows nothing
+    if hasattr(X, "detach"):
+        X = on_cpu(X)
+        X = X.float() if "bfloat16" in str(X.dtype) else X  # of which numpy knows nothing
     is_array_like = isinstance(X, list | tuple) or hasattr(X, "__array__")
     if is_array_like and not isinstance(X, np.ndarray) and not hasattr(X, "iloc"):
         X = _without_gaps(X)

@@ -104,7 +104,7 @@ def check_names(names: Any, parameter: str, of: str) -> NDArray[Any]:
             f"{parameter} was expected to name the {of} of every sample, but {len(missing)} of {found.size} names are "
             f"missing, such as that of row {missing[0]}. Give these a {of}, or leave them out."
         )
-    kinds = kinds_of(found)
+    kinds = _kinds_of(found)
     if len(kinds) > 1:
         raise ValueError(f"{parameter} was expected to hold values of one kind, but holds {', '.join(kinds)}.")
     return found
@@ -124,7 +124,7 @@ def _is_missing(name: object) -> bool:
     return name is None or type(name).__name__ in ("NAType", "NaTType") or bool(name != name)
 
 
-def kinds_of(names: NDArray[Any]) -> list[str]:
+def _kinds_of(names: NDArray[Any]) -> list[str]:
     """Return the sorted types of objects, numpy's strings as Python's; of any other array, whose are of one, none."""
     if names.dtype != object:
         return []
@@ -176,7 +176,7 @@ def split_labels(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.int64
 
 def _check_kinds(labels: NDArray[Any], unlabeled: Any) -> None:
     """Raise a ValueError where labels are strings and something else, or hold `unlabeled` as a string."""
-    kinds = kinds_of(labels)
+    kinds = _kinds_of(labels)
     if "NoneType" in kinds or ("str" in kinds and len(kinds) > 1):
         raise ValueError(f"labels of one kind were expected, but y holds {', '.join(kinds)}. {MISSING_LABELS}")
     if isinstance(unlabeled, str) and labels.dtype.kind in "iufb" and unlabeled in map(str, np.unique(labels).tolist()):

@@ -60,7 +60,7 @@ def hold_out(
         labelled = np.flatnonzero(y != UNLABELLED)
         own_groups = None if groups is None else groups[labelled]
         estimator.validation_ = "random" if groups is None else "by group"
-        held_out = labelled[_pick(estimator, y[labelled], own_groups, float(estimator.validation_fraction))]
+        held_out = labelled[_pick(estimator, y[labelled], own_groups, estimator.validation_fraction)]
     training = np.setdiff1d(np.arange(len(y)), held_out)
     if groups is not None and len(held_out):
         training = training[~np.isin(groups[training], np.unique(groups[held_out]))]

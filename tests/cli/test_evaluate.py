@@ -142,3 +142,11 @@ def test_every_estimator_has_the_seed(folder):
         seeds = [value for name, value in estimator.get_params().items() if name.rpartition("__")[2] == "random_state"]
         assert seeds
         assert set(seeds) == {7}
+
+
+@pytest.mark.parametrize("option", ["--protocols", "--estimators", "--classes"])
+def test_lists_without_a_name_are_refused(folder, option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", str(folder), option, ","])
+    assert stop.value.code == 2
+    assert "expected names, separated by commas, but came ','" in capsys.readouterr().err

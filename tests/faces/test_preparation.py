@@ -60,6 +60,9 @@ def test_state_rebuilds_it():
         ({"crop": "faces"}, "crop='faces' was expected to be 'face', or"),
         ({"crop": (0.5, 0, 0.4, 1)}, "0 <= left < right <= 1"),
         ({"crop": (10, 10, 50, 50)}, "in shares of width and height"),
+        ({"crop": [[0, 1], [0]]}, "in shares of width and height"),
+        ({"crop": (0, 0, 1, None)}, "in shares of width and height"),
+        ({"crop": 0.5}, "in shares of width and height"),
     ],
 )
 def test_wrong_settings_are_an_error(fields, message):

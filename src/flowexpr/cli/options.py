@@ -301,7 +301,10 @@ def seed(text: str) -> int:
 
 def comma_separated(text: str) -> list[str]:
     """Read a list of names, for argparse."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(f"expected names, separated by commas, but came {text!r}")
+    return names
 
 
 def _size(text: str) -> Any:

@@ -1,5 +1,6 @@
 """What is done to an image before it becomes a row of an array: cropping, resizing, grey or colour."""
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -62,16 +63,16 @@ class FacePreparation:
             object.__setattr__(self, "image_size", tuple(size))
         if crop is None or (isinstance(crop, str) and crop == "face"):
             return
-        if (
-            isinstance(crop, str)
-            or np.shape(crop) != (4,)
-            or not (0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1)
-        ):
+        try:
+            left, top, right, bottom = box = tuple(float(share) for share in crop)
+        except (TypeError, ValueError):
+            left = top = right = bottom = math.nan
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             raise ValueError(
                 f"crop={crop!r} was expected to be 'face', or (left, top, right, bottom) in shares of width and "
                 "height with 0 <= left < right <= 1 and 0 <= top < bottom <= 1."
             )
-        object.__setattr__(self, "crop", tuple(float(share) for share in crop))
+        object.__setattr__(self, "crop", box)
 
     def read(self, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         """Read and prepare one image file.

@@ -6,7 +6,7 @@ import jinja2
 
 from flowexpr.report.plots import percent
 
-__all__ = ["asset", "template"]
+__all__ = ["asset", "signed", "template"]
 
 
 def template(name: str) -> jinja2.Template:
