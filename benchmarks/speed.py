@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flowexpr import FlowExpressionClassifier
 
 N_CLASSES = 6
+ON_GPU = torch.cuda.is_available()
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**35)}
 
 
@@ -106,7 +107,7 @@ def measure_peer(build: Callable[[Config], tuple[nn.Module, Callable[[Tensor], T
     """Measure a peer by its module and the function from a batch to its log-likelihoods (n,)."""
     torch.manual_seed(0)
     module, log_likelihood = build(config)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if ON_GPU else "cpu"
     module.to(device)
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-4)
     x = torch.randint(0, 32, (config.batch, 3, config.side, config.side), device=device) / 32 - 0.5
@@ -214,7 +215,7 @@ def fastest(action: Callable[[], object], n: int) -> float:
     for _ in range(n):
         began = time.perf_counter()
         action()
-        if torch.cuda.is_available():
+        if ON_GPU:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
     return min(times)
@@ -226,8 +227,7 @@ def measure(name: str, config: Config, options: argparse.Namespace) -> dict[str,
         torch.set_num_threads(options.threads)
     is_ours = name == "flowexpr"
     times = measure_flowexpr(config, options.precision) if is_ours else measure_peer(PEERS[name], config)
-    on_gpu = torch.cuda.is_available()
-    kib = torch.cuda.max_memory_reserved() / 2**10 if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kib = torch.cuda.max_memory_reserved() / 2**10 if ON_GPU else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return times._asdict() | {"gib": kib / 2**20}
 
 
@@ -269,8 +269,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is torch's own choice")
     parser.add_argument("--precision", default="auto", help="of flowexpr")
-    on_gpu = torch.cuda.is_available()
-    parser.add_argument("--configs", nargs="+", choices=CONFIGS, default=list(CONFIGS) if on_gpu else ON_CPU)
+    parser.add_argument("--configs", nargs="+", choices=CONFIGS, default=list(CONFIGS) if ON_GPU else ON_CPU)
     parser.add_argument("--libraries", nargs="+", choices=["flowexpr", *PEERS], default=["flowexpr", *PEERS])
     parser.add_argument("--keep-freed-memory", action="store_true", help="glibc keeps freed memory, for everybody")
     parser.add_argument("--page", help="under docs/benchmarks, without ending; default speed, or speed_kept_memory")
@@ -294,7 +293,7 @@ def main() -> None:
                     measured[name] = result
             rounds.append(measured)
         rows += rows_of(config_name, rounds, CONFIGS[config_name].batch)
-    where = "GPU" if on_gpu else f"{options.threads or torch.get_num_threads()} threads"
+    where = "GPU" if ON_GPU else f"{options.threads or torch.get_num_threads()} threads"
     text = f"{where}, the median ratio of {options.rounds} rounds.\n\n{reporting.table(header, rows)}"
     ours = [row for row in rows if row[1] == "flowexpr" and row[0].startswith("paper")]
     days = [f"{PAPER_IMAGES / float(row[2]) / 86_400:.3g} days ({row[0]})" for row in ours]

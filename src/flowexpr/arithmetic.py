@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @contextmanager
@@ -24,6 +27,12 @@ def own_arithmetic() -> Iterator[None]:
         if torch.backends.cuda.is_built():
             stack.enter_context(_FULL_FLOAT32)
         yield
+
+
+def move(module: Module, device: torch.device) -> Module:
+    """Move a module; also in a caller's inference mode, in which it would have no gradients ever after."""
+    with torch.inference_mode(False):
+        return module.to(device)
 
 
 class _FullFloat32:

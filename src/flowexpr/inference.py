@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn import functional as F
 
-from flowexpr.arithmetic import own_arithmetic
+from flowexpr.arithmetic import move, own_arithmetic
 from flowexpr.flows.model import FlowModel
 from flowexpr.flows.networks import full_precision
 from flowexpr.signals import ImageSignal, Signal
@@ -91,8 +91,7 @@ class Predictor:
         if exact or not self.is_image:
             model = copy.deepcopy(model).double()
             model.set_mixed_precision(False)
-        with torch.inference_mode(False):  # moved in the caller's, it would have no gradients ever after
-            self.model = model.to(device)
+        self.model = move(model, device)
         self.signal = signal
         self.log_prior = log_prior
         self.temperature = temperature
@@ -157,7 +156,7 @@ class Predictor:
         found = self.latents(rows, y)
         if not self.is_image or self.dtype == torch.float64 or self._is_inverted(rows, found.z):
             return found
-        return self._with(self.model, exact=True).latents(rows, found.y)
+        return self._in_float64().latents(rows, found.y)
 
     def _is_inverted(self, rows: NDArray[Any], z: list[NDArray[Any]]) -> bool:
         size = self._batch_size()
@@ -257,16 +256,15 @@ class Predictor:
         with full_precision():
             return self.mean_over_views(self._by_class(self.with_mirror(x))[1], len(x))
 
-    def _with(self, model: FlowModel, *, exact: bool = False) -> "Predictor":
-        """Return the same of another model, or in float64."""
+    def _in_float64(self) -> "Predictor":
         return Predictor(
-            model,
+            self.model,
             self.signal,
             self.log_prior,
             temperature=self.temperature,
             mirror=self.mirror,
             device=self.device,
-            exact=exact,
+            exact=True,
         )
 
     @torch.inference_mode()

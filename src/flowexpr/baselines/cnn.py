@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from flowexpr.arithmetic import own_arithmetic
+from flowexpr.arithmetic import move, own_arithmetic
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
@@ -309,9 +309,8 @@ class CNNExpressionClassifier(
         return rows
 
     def _network(self) -> ResidualNetwork:
-        """Return the network where `device` says; moved in inference mode, it would have no gradients ever after."""
-        with torch.inference_mode(False):
-            return self.module_.to(resolve_device(self.device))
+        """Return the network where `device` says."""
+        return move(self.module_, resolve_device(self.device))
 
     def _batches(self, rows: NDArray[Any]) -> Iterator[Tensor]:
         device = resolve_device(self.device)
