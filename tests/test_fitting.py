@@ -15,6 +15,7 @@ import flowexpr.fitting
 from flowexpr import PAPER, FlowExpressionClassifier
 from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.calibration import fit_temperature
+from flowexpr.fitted import predictor_of
 from flowexpr.parameters import resolve_max_epochs
 from flowexpr.training.loop import Trainer
 from flowexpr.typicality import TypicalityReference
@@ -549,6 +550,6 @@ def test_what_is_typical_is_told_by_people(two_features, tiny):
     X, y = two_features
     groups = np.arange(60) // 6
     clf = tiny(max_epochs=2).fit(X, y, groups=groups)
-    views = clf._predictor().views(X)
+    views = predictor_of(clf).views(X)
     np.testing.assert_allclose(clf.typicality_reference_.scores, TypicalityReference.of(views, groups).scores)
     assert not np.allclose(clf.typicality_reference_.scores, TypicalityReference.of(views, None).scores)

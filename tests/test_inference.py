@@ -11,6 +11,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 from flowexpr import FlowExpressionClassifier, inference
 from flowexpr.baselines import CNNExpressionClassifier
 from flowexpr.explain import encode_reference
+from flowexpr.fitted import predictor_of
 
 
 @pytest.fixture(scope="module")
@@ -248,4 +249,4 @@ def test_close_calls_are_counted_in_nats_before_the_temperature(fitted_images, m
     clf.temperature_ = 100.0
     monkeypatch.setattr(inference.Predictor, "_logits_in_float32", None)
     logits = np.array([[0.1, 0.0, -9.0]])  # ten nats apart
-    assert np.array_equal(clf._predictor().settle(torch.zeros(1), logits.copy()), logits)
+    assert np.array_equal(predictor_of(clf).settle(torch.zeros(1), logits.copy()), logits)

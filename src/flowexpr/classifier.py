@@ -10,31 +10,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from flowexpr._callbacks import CallbackSupportMixin, with_callbacks
 from flowexpr.arithmetic import own_arithmetic
 from flowexpr.decisions import LogitClassifierMixin
 from flowexpr.explain import Explanation
 from flowexpr.explain.request import explain
+from flowexpr.fitted import in_training_range, indices_where_labelled, predictor_of, rows_of
 from flowexpr.fitting import build_module, run_fit, unchanged_if_refused
-from flowexpr.inference import Predictor
-from flowexpr.inputs import (
-    as_latent,
-    as_rows,
-    check_features,
-    check_latents,
-    check_pixels,
-    named_levels,
-    read_fit_input,
-)
-from flowexpr.labels import as_labels, check_lengths, class_indices, mark_unlabelled
-from flowexpr.parameters import check_parameters, is_int, is_real, resolve_device
+from flowexpr.inputs import as_latent, check_latents, named_levels, read_fit_input
+from flowexpr.labels import as_labels, check_lengths, class_indices
+from flowexpr.parameters import check_parameters, is_int, is_real
 from flowexpr.persistence import SaveMixin
 from flowexpr.person import neutral_latents
 from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
-from flowexpr.signals import VectorSignal
-from flowexpr.training.objective import UNLABELLED
 
 __all__ = ["FlowExpressionClassifier"]
 
@@ -348,8 +338,8 @@ class FlowExpressionClassifier(
         ValueError
             If `neutral` is given without `groups`, is of another kind, or lacks a person.
         """
-        rows = self._rows(X)
-        latents = self._predictor().latents(rows)
+        rows = rows_of(self, X)
+        latents = predictor_of(self).latents(rows)
         if neutral is None:
             return latents.z1_prime.reshape(len(rows), -1).astype(np.float32)
         z1 = latents.z[0].reshape(len(rows), -1)
@@ -394,8 +384,8 @@ class FlowExpressionClassifier(
         log_likelihood : ndarray of shape (n, n_classes)
             Columns in the order of `classes_`.
         """
-        rows = self._rows(X)
-        return self._predictor().class_log_likelihood(rows)
+        rows = rows_of(self, X)
+        return predictor_of(self).class_log_likelihood(rows)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return log p(x) = log sum_i p(x | y = i) p(y = i) of the samples as given, nats.
@@ -450,13 +440,13 @@ class FlowExpressionClassifier(
         NotFittedError
             If the estimator is not fitted, or was loaded from a file without what training samples look like.
         """
-        rows = self._rows(X)
+        rows = rows_of(self, X)
         check_is_fitted(
             self,
             "typicality_reference_",
             msg="this %(name)s came from a file that does not tell what is typical. Fit it again and save it anew.",
         )
-        return self.typicality_reference_.typicality(self._predictor().views(rows))
+        return self.typicality_reference_.typicality(predictor_of(self).views(rows))
 
     def encode(self, X: ArrayLike, y: Any = None) -> Bunch:
         """Return every latent of the samples, by name.
@@ -474,9 +464,9 @@ class FlowExpressionClassifier(
             ``z1`` (the deepest), ``z1_prime``, ``z2``, ... of shape (n, h, w, c) (vectors: (n, n_features)); ``y``, the
             labels of ``z1_prime``. The latents of images are float32, or float64 where only that inverts exactly.
         """
-        rows = self._rows(X)
-        indices = None if y is None else self._class_indices(y, len(rows))
-        found = self._predictor().invertible_latents(rows, indices)
+        rows = rows_of(self, X)
+        indices = None if y is None else class_indices(self.classes_, y, len(rows))
+        found = predictor_of(self).invertible_latents(rows, indices)
         named = {f"z{i + 1}": level for i, level in enumerate(found.z)}
         return Bunch(z1_prime=found.z1_prime, y=self.classes_[found.y], **named)
 
@@ -505,10 +495,10 @@ class FlowExpressionClassifier(
             name: np.asarray(level) if name == "y" else as_latent(name, level) for name, level in dict(latents).items()
         }
         exact = all(level.dtype == np.float64 for name, level in given.items() if name != "y")
-        predictor = self._predictor(exact=exact)
+        predictor = predictor_of(self, exact=exact)
         if "z1" not in given and {"z1_prime", "y"} <= given.keys():
             check_latents({"z1_prime": given["z1_prime"]}, shapes[:1])
-            labels = self._class_indices(given["y"], len(given["z1_prime"]))
+            labels = class_indices(self.classes_, given["y"], len(given["z1_prime"]))
             given["z1"] = predictor.z1_from_prime(given["z1_prime"], labels)
         return self._shaped(predictor.decode(list(named_levels(given, shapes).values())))
 
@@ -548,9 +538,9 @@ class FlowExpressionClassifier(
             prior = np.exp(self.log_prior_)
             indices = random.choice(len(self.classes_), n_samples, p=prior / prior.sum())
         else:
-            indices = self._class_indices(y, n_samples)
+            indices = class_indices(self.classes_, y, n_samples)
         generator = torch.Generator().manual_seed(int(random.randint(2**31)))
-        rows = self._predictor().sample(indices.astype(np.int64), temperature, generator)
+        rows = predictor_of(self).sample(indices.astype(np.int64), temperature, generator)
         return self._shaped(rows), self.classes_[indices]
 
     def morph(self, X: ArrayLike, to: Any, from_: Any = None, *, strength: float = 1.0) -> NDArray[Any]:
@@ -577,13 +567,13 @@ class FlowExpressionClassifier(
         X : ndarray
             In the shape and type of the training X.
         """
-        rows = self._rows(X)
-        target = self._class_indices(to, len(rows))
-        origin = None if from_ is None else self._class_indices(from_, len(rows))
+        rows = rows_of(self, X)
+        target = class_indices(self.classes_, to, len(rows))
+        origin = None if from_ is None else class_indices(self.classes_, from_, len(rows))
         if not is_real(strength):
             raise ValueError(f"strength was expected to be a finite number, but is {strength!r}.")
         moved = []
-        found = self._predictor().invertible_latents(rows, target).z
+        found = predictor_of(self).invertible_latents(rows, target).z
         for level, mean in zip(found, self.class_latents_, strict=True):
             others = (mean.sum(0) - mean) / (len(mean) - 1)
             start = others[target] if origin is None else mean[origin]
@@ -592,7 +582,7 @@ class FlowExpressionClassifier(
                 moved.append(level + level.dtype.type(strength) * (mean[target] - start))
         decoded = None
         if all(np.isfinite(level).all() for level in moved):
-            decoded = self._predictor(exact=moved[0].dtype == np.float64).decode(moved)
+            decoded = predictor_of(self, exact=moved[0].dtype == np.float64).decode(moved)
         if decoded is None or not np.isfinite(decoded).all():
             raise ValueError(
                 f"strength={strength!r} leads to latents that cannot be computed with. Pass a smaller one."
@@ -640,18 +630,18 @@ class FlowExpressionClassifier(
             If a label is unknown, a class has no sample, no class has two, or another parameter is not what it must
             be.
         """
-        rows = self._in_training_range(self._rows(X))
+        rows = in_training_range(self, rows_of(self, X))
         if not is_real(temperature) or temperature < 0:
             raise ValueError(f"a temperature of at least 0 was expected, but came temperature={temperature!r}.")
         given = as_labels(y)
         check_lengths(rows.shape, given)
-        indices = self._indices_where_labelled(given)
+        indices = indices_where_labelled(self, given)
         new = missing_labels(indices, len(self.classes_), n_per_class)
         if not len(new):
             return self._shaped(rows), given
         random = check_random_state(self.random_state if random_state is None else random_state)
         measured = choose_measured(indices, random)
-        predictor = self._predictor()
+        predictor = predictor_of(self)
         fitted = LatentGaussians(predictor.latents(rows[measured], indices[measured]).z, indices[measured])
         drawn = predictor.decode(fitted.latents(new, fitted.draw_deviations(len(new), temperature, random)))
         return self._shaped(np.concatenate([rows, drawn])), np.concatenate([given, self.classes_[new]])
@@ -739,45 +729,8 @@ class FlowExpressionClassifier(
         return math.prod(self.module_.backbone.z1_shape)
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
-        rows = self._rows(X)
-        return self._predictor().decision_logits(rows)
-
-    def _rows(self, X: ArrayLike) -> NDArray[Any]:
-        """Validate samples to predict on."""
-        check_is_fitted(self)
-        rows = validate_data(self, as_rows(X, self.image_shape_), dtype="numeric", reset=False)
-        if self.input_range_ is not None:
-            check_pixels(rows, self.input_range_)
-        elif isinstance(self.signal_, VectorSignal):
-            check_features(rows, self.signal_.mean, self.signal_.scale)
-        return rows
-
-    def _in_training_range(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return pixels on the scale that `decode` and `sample` have, where a model of floats 0..1 was given bytes."""
-        if rows.dtype == np.uint8 and self.input_range_ is not None and self.input_range_[1] == 1:
-            return (rows / 255).astype(self.signal_.dtype)
-        return rows
-
-    def _class_indices(self, y: Any, n: int) -> NDArray[np.int64]:
-        return class_indices(self.classes_, y, n)
-
-    def _indices_where_labelled(self, y: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the class index of every label of y (n,), `UNLABELLED` where it equals `unlabeled`."""
-        labelled = ~mark_unlabelled(y, self.unlabeled)
-        indices = np.full(len(y), UNLABELLED)
-        indices[labelled] = self._class_indices(y[labelled], int(labelled.sum()))
-        return indices
-
-    def _predictor(self, *, exact: bool = False) -> Predictor:
-        return Predictor(
-            self.module_,
-            self.signal_,
-            self.log_prior_,
-            temperature=self.temperature_,
-            mirror=self.mirror_average,
-            device=resolve_device(self.device),
-            exact=exact,
-        )
+        rows = rows_of(self, X)
+        return predictor_of(self).decision_logits(rows)
 
     def _shaped(self, rows: NDArray[Any]) -> NDArray[Any]:
         return rows.reshape(len(rows), *self.sample_shape_)

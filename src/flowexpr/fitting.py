@@ -19,6 +19,7 @@ from flowexpr.after_training import set_class_latents, set_face_frame, set_typic
 from flowexpr.calibration import fit_temperature
 from flowexpr.exceptions import ModelFileError, warn
 from flowexpr.fingerprints import describe_function, describe_value, fingerprint
+from flowexpr.fitted import predictor_of
 from flowexpr.flows import ConditionalFlow, FlowModel, GaussianMixture, Glow, RealNVP
 from flowexpr.inputs import find_input_range
 from flowexpr.labels import split_labels
@@ -422,7 +423,7 @@ def _finish(estimator: "FlowExpressionClassifier", trainer: Trainer, groups: NDA
     """Set what is computed with the trained weights: means of the latents, what is typical, and the temperature."""
     estimator.history_ = history_of(estimator, trainer)
     estimator.module_.eval()
-    predictor = estimator._predictor()
+    predictor = predictor_of(estimator)
     set_face_frame(estimator, trainer.data)
     set_class_latents(estimator, predictor, trainer.data, trainer.step)
     set_typicality(estimator, predictor, trainer.data, groups, trainer.step)

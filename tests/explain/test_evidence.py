@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from flowexpr.explain import attribute
 from flowexpr.explain.evidence import EvidenceModel, compared_classes
+from flowexpr.fitted import predictor_of
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_bfloat16_is_explained_as_it_decides(mixed, colour_images):
 
 
 def test_latents_of_bfloat16_models_are_those_that_decode_to_the_image(mixed, colour_images):
-    model = EvidenceModel(mixed._predictor())
+    model = EvidenceModel(predictor_of(mixed))
     decided = model.decide(colour_images[0].reshape(24, -1), None, None)
     with torch.inference_mode():
         decoded = model.model.backbone.inverse_of_normal(decided.z1, decided.normal)

@@ -13,6 +13,7 @@ from flowexpr.explain import pixel_map
 from flowexpr.explain.evidence import EvidenceModel
 from flowexpr.explain.regions import REGIONS, region_labels
 from flowexpr.face_frame import frame_of_average_face
+from flowexpr.fitted import predictor_of
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_eyes_and_mouth_are_found_in_tight_crops_too(size, share):
 
 
 def test_what_the_points_miss_is_divided_by_the_squares_of_the_ways(fitted_images, colour_images, monkeypatch):
-    model = EvidenceModel(fitted_images._predictor())
+    model = EvidenceModel(predictor_of(fitted_images))
     decided = model.decide(colour_images[0][:2].reshape(2, -1), None, None)
     start = decided.x.clone()
     start[:, :, 4:8, 4:8] *= 0.5
@@ -149,7 +150,7 @@ def test_small_faces_have_a_frame(side):
 
 
 def test_far_from_all_faces_pixels_stay_between_black_and_white(fitted_images, colour_images):
-    model = EvidenceModel(fitted_images._predictor())
+    model = EvidenceModel(predictor_of(fitted_images))
     decided = model.decide(colour_images[0][:2].reshape(2, -1), None, None)
     z1, normal = 50 * decided.z1, [50 * level for level in decided.normal]
     with torch.inference_mode():

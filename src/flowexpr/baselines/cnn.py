@@ -8,15 +8,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from flowexpr.arithmetic import move, own_arithmetic
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
+from flowexpr.fitted import rows_of
 from flowexpr.fitting import class_weights, fit_to_calibrate, history_of, plan_of, unchanged_if_refused
-from flowexpr.inputs import FitInput, as_rows, check_pixels, find_input_range, read_fit_input
+from flowexpr.inputs import FitInput, find_input_range, read_fit_input
 from flowexpr.labels import split_labels
 from flowexpr.parameters import check_parameters, resolve_batch_size, resolve_device, resolve_loss
 from flowexpr.persistence import SaveMixin
@@ -281,7 +281,7 @@ class CNNExpressionClassifier(
         features : ndarray of shape (n, n_features), float32
             Of the images as given, without their mirror images.
         """
-        rows, network = self._rows(X), self._network()
+        rows, network = rows_of(self, X), self._network()
         with torch.inference_mode(), own_arithmetic():
             batches = [network.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
@@ -300,13 +300,7 @@ class CNNExpressionClassifier(
         return int(self.module_.features.out_features)
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
-        return self._mean_logits(self._rows(X)) / self.temperature_
-
-    def _rows(self, X: ArrayLike) -> NDArray[Any]:
-        check_is_fitted(self)
-        rows = validate_data(self, as_rows(X, self.image_shape_), dtype="numeric", reset=False)
-        check_pixels(rows, self.input_range_)
-        return rows
+        return self._mean_logits(rows_of(self, X)) / self.temperature_
 
     def _network(self) -> ResidualNetwork:
         """Return the network where `device` says."""
@@ -321,10 +315,8 @@ class CNNExpressionClassifier(
         """Return the logits (n, n_classes) of rows, before the temperature."""
         network = self._network()
         with torch.inference_mode(), own_arithmetic():
-            parts = [self._mean_over_views(network, x).double().cpu().numpy() for x in self._batches(rows)]
+            parts = [
+                network.mean_over_views(x, mirror=self.mirror_average).double().cpu().numpy()
+                for x in self._batches(rows)
+            ]
         return np.concatenate(parts)
-
-    def _mean_over_views(self, network: ResidualNetwork, x: Tensor) -> Tensor:
-        """Return the logits (n, n_classes) of x (n, C, H, W), the mean over both views where `mirror_average` is on."""
-        logits: Tensor = network(x)
-        return (logits + network(self.signal_.mirror(x))) / 2 if self.mirror_average else logits

@@ -77,6 +77,11 @@ class ResidualNetwork(nn.Module):
         """Map images (n, C, H, W) to logits (n, n_classes)."""
         return self.logits(self.deep_features(x))
 
+    def mean_over_views(self, x: Tensor, *, mirror: bool) -> Tensor:
+        """Return the logits (n, n_classes) of images (n, C, H, W), the mean with their mirror images' if asked for."""
+        logits: Tensor = self(x)
+        return (logits + self(x.flip(-1))) / 2 if mirror else logits
+
 
 def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
     """Draw He's initial weights of every convolution and dense layer from a generator."""

@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from flowexpr.arithmetic import own_arithmetic
+from flowexpr.arithmetic import move, own_arithmetic
 from flowexpr.explain.evidence import EvidenceModel, compared_classes, refuse_one_class
 from flowexpr.explain.pixel_map import sum_colours
+from flowexpr.fitted import predictor_of
 from flowexpr.labels import class_indices
+from flowexpr.parameters import resolve_device
 
 __all__ = ["ATTRIBUTIONS", "EvidenceFunction", "attribute", "require_captum"]
 
@@ -115,8 +117,9 @@ class EvidenceFunction(nn.Module):
     def __init__(self, estimator: Any) -> None:
         super().__init__()
         self.estimator, self.signal = estimator, estimator.signal_
-        self._flow = EvidenceModel(estimator._predictor()) if hasattr(estimator, "encode") else None
-        self._network = estimator._network() if self._flow is None else self._flow.model
+        self._flow = EvidenceModel(predictor_of(estimator)) if hasattr(estimator, "encode") else None
+        network = estimator.module_ if self._flow is None else self._flow.model
+        self._network: Any = move(network, resolve_device(estimator.device))
         self.dtype = next(self._network.parameters()).dtype
         self.device = next(self._network.parameters()).device
 
@@ -132,7 +135,7 @@ class EvidenceFunction(nn.Module):
         """Return the evidence (n,) of x (n, ...) for class a against b, nats, without the classes' priors."""
         if self._flow is not None:
             return self._flow.evidence(x, a, b)
-        logits = self.estimator._mean_over_views(self._network, x)
+        logits = self._network.mean_over_views(x, mirror=self.estimator.mirror_average)
         return (logits.gather(1, a[:, None]) - logits.gather(1, b[:, None]))[:, 0] / self.estimator.temperature_
 
 

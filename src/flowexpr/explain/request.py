@@ -17,7 +17,9 @@ from flowexpr.explain.neighbours import ReferenceFaces
 from flowexpr.explain.run import Explainer, as_samples
 from flowexpr.face_frame import frames_of_landmarks
 from flowexpr.fingerprints import fingerprint
+from flowexpr.fitted import in_training_range, indices_where_labelled, predictor_of, rows_of
 from flowexpr.inputs import as_frame
+from flowexpr.labels import class_indices
 
 if TYPE_CHECKING:
     from flowexpr.classifier import FlowExpressionClassifier
@@ -43,7 +45,7 @@ def explain(
     n_neighbours: int = 3,
 ) -> list[Explanation]:
     """Explain decisions; `FlowExpressionClassifier.explain` documents the parameters."""
-    rows = estimator._in_training_range(estimator._rows(X))  # so that all images of an explanation are on one scale
+    rows = in_training_range(estimator, rows_of(estimator, X))  # so that all images of an explanation are on one scale
     n = len(rows)
     refuse_one_class(label, against)
     explainer = Explainer(
@@ -61,8 +63,8 @@ def explain(
     faces = _reference(estimator, explainer.model, reference)
     explanations = explainer.explain(
         rows,
-        label=None if label is None else estimator._class_indices(label, n),
-        against=None if against is None else estimator._class_indices(against, n),
+        label=None if label is None else class_indices(estimator.classes_, label, n),
+        against=None if against is None else class_indices(estimator.classes_, against, n),
         neutral=_neutral(estimator, neutral, n),
         frames=frames,
         reference=faces,
@@ -106,7 +108,7 @@ def encode_reference(
         Encoded.
     """
     check_is_fitted(estimator)
-    return _encoded(estimator, EvidenceModel(estimator._predictor()), X, y, ids)
+    return _encoded(estimator, EvidenceModel(predictor_of(estimator)), X, y, ids)
 
 
 def _encoded(
@@ -117,7 +119,7 @@ def _encoded(
     ids: ArrayLike | None = None,
 ) -> ReferenceFaces:
     try:
-        rows, y = estimator._in_training_range(estimator._rows(X)), np.asarray(y)
+        rows, y = in_training_range(estimator, rows_of(estimator, X)), np.asarray(y)
     except ValueError as error:
         raise ValueError(f"reference: {error}") from error
     if ids is not None and np.shape(ids) != (len(rows),):
@@ -132,7 +134,7 @@ def _encoded(
         model,
         as_samples(estimator, rows),
         rows,
-        estimator._indices_where_labelled(y),
+        indices_where_labelled(estimator, y),
         None if ids is None else np.asarray(ids),
         _key(estimator),
     )
@@ -196,7 +198,7 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
     if neutral is None:
         return None
     if np.ndim(neutral) == 0:
-        return int(estimator._class_indices(neutral, 1)[0])
+        return int(class_indices(estimator.classes_, neutral, 1)[0])
     neutral = as_frame(neutral)
     given = np.asarray(neutral)
     if (given.ndim == 1 and given.dtype.kind in "OUS") or any(isinstance(value, str) for value in given.flat[:1]):
@@ -205,7 +207,7 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
     try:
         if is_one and given.ndim > 1:
             given = given.reshape(estimator.sample_shape_)
-        rows = estimator._in_training_range(estimator._rows(given[None] if is_one else neutral))
+        rows = in_training_range(estimator, rows_of(estimator, given[None] if is_one else neutral))
     except ValueError as error:
         raise ValueError(f"neutral: {error}") from error
     if len(rows) not in (1, n):

@@ -20,6 +20,7 @@ from flowexpr.explain.pixel_map import N_POINTS, integrate_along_line, smooth, s
 from flowexpr.explain.regions import ELSEWHERE, REGIONS, region_labels
 from flowexpr.explain.text import describe, percent
 from flowexpr.face_frame import FaceFrame
+from flowexpr.fitted import predictor_of
 from flowexpr.parameters import is_int, is_real
 from flowexpr.signals import VectorSignal
 
@@ -71,7 +72,7 @@ class Explainer:
         if not is_int(n_neighbours) or n_neighbours < 1:
             raise ValueError(f"n_neighbours={n_neighbours!r} was expected to be an integer of at least 1.")
         self.estimator = estimator
-        self.model = EvidenceModel(estimator._predictor())
+        self.model = EvidenceModel(predictor_of(estimator))
         self.pixel_map, self.counterfactual = pixel_map, counterfactual
         self.confidence, self.n_neighbours = confidence, n_neighbours
         self.means = self._to_tensor(estimator.class_latents_[0])  # of z1
