@@ -157,6 +157,8 @@ def _by_captum(method: str, function: EvidenceFunction, x: Tensor, a: Tensor, b:
         window, stride = (x.shape[1], side, side), (x.shape[1], max(1, side // 2), max(1, side // 2))
     grey = x.mean((2, 3), keepdim=True).expand_as(x) if x.ndim == 4 else torch.zeros_like(x)
     with torch.no_grad():
-        drops = Occlusion(function).attribute(x, window, stride, grey, additional_forward_args=(a, b))
+        drops = Occlusion(function).attribute(
+            x, window, stride, grey, additional_forward_args=(a, b), perturbations_per_eval=max(1, AT_ONCE // len(x))
+        )
     # Every colour is given what its window takes away, which all of them share.
     return drops / x.shape[1] if x.ndim == 4 else drops
