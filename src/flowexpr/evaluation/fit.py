@@ -16,7 +16,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from flowexpr.evaluation.result import FoldScore
 
-__all__ = ["Fit", "Outcome", "run_fit", "searched"]
+__all__ = ["Fit", "Outcome", "fit_and_score", "searched"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Outcome:
     estimator: BaseEstimator | None
 
 
-def run_fit(fit: Fit, X: Any, y: np.ndarray, groups: np.ndarray | None, classes: np.ndarray, *, keep: bool) -> Outcome:
+def fit_and_score(
+    fit: Fit, X: Any, y: np.ndarray, groups: np.ndarray | None, classes: np.ndarray, *, keep: bool
+) -> Outcome:
     """Clone the estimator, fit it on the training rows and score it on the test rows.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sklearn.utils import check_consistent_length
 from tqdm import tqdm
 
 from flowexpr.evaluation.checkpoint import FitStore
-from flowexpr.evaluation.fit import Fit, Outcome, run_fit, searched
+from flowexpr.evaluation.fit import Fit, Outcome, fit_and_score, searched
 from flowexpr.evaluation.leakage import LeakCounter
 from flowexpr.evaluation.protocols import GROUPED_BY, PROTOCOLS, group_codes, make_splits, possible_protocols
 from flowexpr.evaluation.result import EvaluationResult, Predictions
@@ -118,6 +118,119 @@ def evaluate(
     >>> [(row["protocol"], row["accuracy"]) for row in result.summary()]
     [('random', 1.0), ('subject', 1.0), ('loso', 1.0)]
     """
+    data = _read_data(X, y, subject, clip, clip_names)
+    if protocols is None:
+        protocols = possible_protocols(data.groups)
+    elif not isinstance(protocols, str):
+        protocols = list(protocols)
+    _check_request(estimators, protocols, data.groups, n_splits, max_folds, random_state)
+    data = data.with_classes(_value_of_unlabelled(estimators))
+    splits = {
+        name: _with_labelled_tests(
+            make_splits(name, data.strata, data.groups, n_splits, random_state, data.names), data
+        )
+        for name in protocols
+    }
+    splits = {name: folds[:max_folds] for name, folds in splits.items()}
+    leaks = LeakCounter(data.X, data.groups)
+    leakage = {name: leaks.count(folds) for name, folds in splits.items()}
+    settings = {
+        "protocols": list(protocols),
+        "n_splits": int(n_splits),
+        "random_state": int(random_state),
+        "max_folds": None if max_folds is None else int(max_folds),
+        "estimators": {name: _as_text(estimator) for name, estimator in estimators.items()},
+        **data.described(),
+        "versions": library_versions(),
+        "date": date.today().isoformat(),
+    }
+    fits = [
+        Fit(name, protocol, fold, estimator, train if _learns_unlabelled(estimator) else data.labelled_of(train), test)
+        for protocol, folds in splits.items()
+        for name, estimator in estimators.items()
+        for fold, (train, test) in enumerate(folds)
+    ]
+    fit_groups = data.groups.get("subject", data.groups.get("clip"))
+    columns = np.array(getattr(data.samples, "columns", []), dtype=object)
+    store = None if checkpoint_dir is None else FitStore(checkpoint_dir, data.X, data.y, fit_groups, columns)
+    task = _Task(data.samples, data.y, fit_groups, data.classes, store, return_estimators)
+    outcomes: dict[tuple[str, str], list[Outcome]] = {(fit.name, fit.protocol): [] for fit in fits}
+    for fit, outcome in _run_all(fits, task, n_jobs, progress):
+        outcomes[fit.name, fit.protocol].append(outcome)
+    fitted = {key: [one.estimator for one in some if one.estimator is not None] for key, some in outcomes.items()}
+    return EvaluationResult(
+        classes=data.classes,
+        folds=[one.score for some in outcomes.values() for one in some],
+        predictions={key: _pooled(data, splits[key[1]], some) for key, some in outcomes.items()},
+        settings=settings,
+        leakage=leakage,
+        estimators={key: some for key, some in fitted.items() if some},
+    )
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The rows of one call of `evaluate`, and what is known of each.
+
+    Attributes
+    ----------
+    samples : ndarray or data frame of shape (n_samples, ...)
+        As the estimators get them.
+    X : ndarray of shape (n_samples, ...)
+        The same as an array.
+    y : ndarray of shape (n_samples,)
+        Labels.
+    names : dict of str to array-like
+        "subject" and "clip" as they were given.
+    groups : dict of str to ndarray of shape (n_samples,), int
+        The same as numbers.
+    clip_names : str
+        What clips of one name are.
+    classes : ndarray of shape (n_classes,)
+        The sorted labels.
+    codes : ndarray of shape (n_samples,), int
+        Index of the class of every row, negative where it is unlabelled.
+    """
+
+    samples: Any
+    X: np.ndarray
+    y: np.ndarray
+    names: dict[str, Any]
+    groups: dict[str, np.ndarray]
+    clip_names: str | None
+    classes: np.ndarray = field(default_factory=lambda: np.array([]))
+    codes: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
+
+    def with_classes(self, unlabeled: Any) -> _Data:
+        """Return the same with its classes, of which the label `unlabeled` is none."""
+        classes, codes = split_labels(self.y, unlabeled)
+        return replace(self, classes=classes, codes=codes, y=classes[codes] if (codes >= 0).all() else self.y)
+
+    @property
+    def strata(self) -> np.ndarray:
+        """What folds are stratified by."""
+        return self.y if (self.codes >= 0).all() else self.codes
+
+    def labelled_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of the row numbers that have a label."""
+        return rows[self.codes[rows] >= 0]
+
+    def described(self) -> dict[str, Any]:
+        """Return the settings that tell what was evaluated on."""
+        labelled = self.codes >= 0
+        counts = np.bincount(self.codes[labelled]).tolist()
+        return {
+            "clip_names": self.clip_names,
+            "n_samples": len(self.X),
+            "sample_shape": list(self.X.shape[1:]),
+            **{f"n_{kind}s": int(codes.max()) + 1 for kind, codes in self.groups.items()},
+            "class_counts": dict(zip(map(str, self.classes.tolist()), counts, strict=True)),
+            "n_unlabelled": int(np.sum(~labelled)),
+        }
+
+
+def _read_data(X: ArrayLike, y: ArrayLike, subject: ArrayLike | None, clip: ArrayLike | None, clip_names: str) -> _Data:
+    """Check the rows, and that there is one entry for each in whatever else is given."""
     X = as_array(X)
     samples = X if hasattr(X, "iloc") else np.asarray(X)  # a data frame keeps the names of its columns
     X = np.asarray(X)
@@ -128,60 +241,8 @@ def evaluate(
         if column is not None and np.ndim(column) != 1:
             raise ValueError(f"{name} was expected to be of shape ({len(X)},), but has shape {np.shape(column)}.")
     groups, clip_names_are = group_codes(subject, clip, clip_names)
-    if protocols is None:
-        protocols = possible_protocols(groups)
-    elif not isinstance(protocols, str):
-        protocols = list(protocols)
-    _check_request(estimators, protocols, groups, n_splits, max_folds, random_state)
-    unlabeled = _value_of_unlabelled(estimators)
-    classes, codes = split_labels(y, unlabeled)
-    labelled = codes >= 0
-    if labelled.all():
-        y = classes[codes]
     names = {kind: given for kind, given in (("subject", subject), ("clip", clip)) if given is not None}
-    strata = y if labelled.all() else codes
-    splits = {}
-    for name in protocols:
-        folds = make_splits(name, strata, groups, n_splits, random_state, names)
-        splits[name] = _with_labelled_tests(folds, labelled)[:max_folds]
-    leaks = LeakCounter(X, groups)
-    result = EvaluationResult(
-        classes=classes,
-        folds=[],
-        predictions={},
-        settings={
-            "protocols": list(protocols),
-            "n_splits": int(n_splits),
-            "random_state": int(random_state),
-            "max_folds": None if max_folds is None else int(max_folds),
-            "clip_names": clip_names_are,
-            "estimators": {name: _described(estimator) for name, estimator in estimators.items()},
-            "n_samples": len(X),
-            "sample_shape": list(X.shape[1:]),
-            **{f"n_{kind}s": int(codes.max()) + 1 for kind, codes in groups.items()},
-            "class_counts": dict(zip(map(str, classes.tolist()), np.bincount(codes[labelled]).tolist(), strict=True)),
-            "n_unlabelled": int(np.sum(~labelled)),
-            "versions": library_versions(),
-            "date": date.today().isoformat(),
-        },
-        leakage={name: leaks.count(folds) for name, folds in splits.items()},
-    )
-    fits = [
-        Fit(name, protocol, fold, estimator, train if _learns_unlabelled(estimator) else train[labelled[train]], test)
-        for protocol, folds in splits.items()
-        for name, estimator in estimators.items()
-        for fold, (train, test) in enumerate(folds)
-    ]
-    fit_groups = groups.get("subject", groups.get("clip"))
-    columns = np.array(getattr(samples, "columns", []), dtype=object)
-    store = None if checkpoint_dir is None else FitStore(checkpoint_dir, X, y, fit_groups, columns)
-    task = _Task(samples, y, fit_groups, classes, store, return_estimators)
-    outcomes = _run_all(fits, task, n_jobs, progress)
-    for protocol in splits:
-        for name in estimators:
-            ours = [outcome for fit, outcome in outcomes if (fit.name, fit.protocol) == (name, protocol)]
-            _add(result, name, protocol, splits[protocol], ours, y, subject, groups.get("clip"))
-    return result
+    return _Data(samples, X, y, names, groups, clip_names_are)
 
 
 def _unlabelled_in(estimator: BaseEstimator) -> list[Any]:
@@ -207,14 +268,14 @@ def _value_of_unlabelled(estimators: Mapping[str, BaseEstimator]) -> Any:
 
 
 def _with_labelled_tests(
-    folds: list[tuple[np.ndarray, np.ndarray]], labelled: np.ndarray
+    folds: list[tuple[np.ndarray, np.ndarray]], data: _Data
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Leave unlabelled rows out of the tests, and folds that test nothing then."""
-    tested = [(train, test[labelled[test]]) for train, test in folds]
+    tested = [(train, data.labelled_of(test)) for train, test in folds]
     return [(train, test) for train, test in tested if len(test)]
 
 
-def _described(estimator: BaseEstimator) -> str:
+def _as_text(estimator: BaseEstimator) -> str:
     """Return an estimator as text, without the folders of this machine."""
     folders = [name for name in estimator.get_params() if name.rpartition("__")[2] == "checkpoint_dir"]
     return repr(clone(estimator).set_params(**dict.fromkeys(folders)) if folders else estimator)
@@ -233,7 +294,7 @@ class _Task:
 
     def __call__(self, fit: Fit) -> tuple[Fit, Outcome]:
         try:
-            outcome = run_fit(fit, self.X, self.y, self.groups, self.classes, keep=self.keep)
+            outcome = fit_and_score(fit, self.X, self.y, self.groups, self.classes, keep=self.keep)
         except Exception as error:
             kept = (
                 "Pass checkpoint_dir to keep the fits that are done before an error."
@@ -276,32 +337,20 @@ def _line(fit: Fit, outcome: Outcome, n_folds: int) -> str:
     return f"{place}: accuracy {score.accuracy:.1%} ({seconds:.1f} s)"
 
 
-def _add(
-    result: EvaluationResult,
-    name: str,
-    protocol: str,
-    folds: list[tuple[np.ndarray, np.ndarray]],
-    outcomes: list[Outcome],
-    y: np.ndarray,
-    subject: ArrayLike | None,
-    clip: np.ndarray | None,
-) -> None:
-    """Put the folds of one estimator under one protocol into the result."""
+def _pooled(data: _Data, folds: list[tuple[np.ndarray, np.ndarray]], outcomes: list[Outcome]) -> Predictions:
+    """Return the predictions of one estimator under one protocol, all folds together."""
     index = np.concatenate([test for _, test in folds])
     proba = np.concatenate([outcome.proba for outcome in outcomes])
-    result.folds.extend(outcome.score for outcome in outcomes)
-    result.predictions[name, protocol] = Predictions(
+    subject, clip = data.names.get("subject"), data.groups.get("clip")
+    return Predictions(
         index=index,
         fold=np.repeat(np.arange(len(folds)), [len(test) for _, test in folds]),
-        y_true=y[index],
-        y_pred=result.classes[proba.argmax(axis=1)],
+        y_true=data.y[index],
+        y_pred=data.classes[proba.argmax(axis=1)],
         proba=proba,
         subject=None if subject is None else np.asarray(subject)[index],
         clip=None if clip is None else clip[index],
     )
-    kept = [outcome.estimator for outcome in outcomes if outcome.estimator is not None]
-    if kept:
-        result.estimators[name, protocol] = kept
 
 
 def _check_request(
