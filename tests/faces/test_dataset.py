@@ -264,7 +264,9 @@ def test_review_is_sorted_by_doubt_and_its_fixes_are_applied(photographs, tmp_pa
     sources = [Source(str(photographs / name), "joy", "A") for name in ("good.png", "no_face.png", "good.jpg")]
     rows = prepare_faces(sources, tmp_path / "set")
     page, table = write_review(rows, tmp_path / "set")
-    assert "no face found" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "no face found" in text
+    assert text.count("<figure") == 2
     with open(table, newline="") as file:
         edited = list(csv.DictReader(file))
     assert edited[0]["status"] == "no face found"

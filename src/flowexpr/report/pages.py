@@ -4,6 +4,7 @@ from importlib.resources import files
 
 import jinja2
 
+from flowexpr.page_templates import page_template
 from flowexpr.report.plots import percent
 
 __all__ = ["asset", "signed", "template"]
@@ -11,16 +12,7 @@ __all__ = ["asset", "signed", "template"]
 
 def template(name: str) -> jinja2.Template:
     """Return a template of this package."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flowexpr.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    environment.filters["signed"] = signed
-    return environment.get_template(name)
+    return page_template("flowexpr.report", name, percent=percent, signed=signed)
 
 
 def signed(value: float, digits: int) -> str:
