@@ -37,8 +37,8 @@ SMALLEST_ENERGY = 1e-6
 """Added before a logarithm of energy, whose mean is 1."""
 
 
-class Latents(NamedTuple):
-    """Latents of n samples as arrays.
+class LatentArrays(NamedTuple):
+    """LatentArrays of n samples as arrays.
 
     Attributes
     ----------
@@ -136,18 +136,20 @@ class Predictor:
             views[f"z{i + 2}"] = (_at_most(e.mean(1), MAP_SIDE) + SMALLEST_ENERGY).log().flatten(1)
         return {name: view.double().cpu().numpy() for name, view in views.items()}
 
-    def latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> Latents:
+    def latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> LatentArrays:
         """Return every latent; z'1 under the class indices y, or under the predicted class."""
-        parts: list[Latents] = []
+        parts: list[LatentArrays] = []
         start = 0
         for x in self.batches(rows):
             given = None if y is None else y[start : start + len(x)]
             parts.append(self._latents(x, given))
             start += len(x)
         z = [np.concatenate(level) for level in zip(*(part.z for part in parts), strict=True)]
-        return Latents(z, np.concatenate([part.z1_prime for part in parts]), np.concatenate([part.y for part in parts]))
+        return LatentArrays(
+            z, np.concatenate([part.z1_prime for part in parts]), np.concatenate([part.y for part in parts])
+        )
 
-    def invertible_latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> Latents:
+    def invertible_latents(self, rows: NDArray[Any], y: NDArray[np.int64] | None = None) -> LatentArrays:
         """Return `latents` that `decode` maps back to the quantised rows exactly.
 
         What the model's precision rounds, the inverse of a flow can magnify: by far more than a grey level for images
@@ -269,13 +271,13 @@ class Predictor:
 
     @torch.inference_mode()
     @own_arithmetic()
-    def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> Latents:
+    def _latents(self, x: Tensor, y: NDArray[np.int64] | None) -> LatentArrays:
         z = self.model.encode(self.with_mirror(x) if y is None else x)
         if y is None:
             y = self.settle(x, self.mean_over_views(self.by_class(z[0]).cpu().numpy(), len(x))).argmax(1)
         z = tuple(level[: len(x)] for level in z)
         z1_prime, _ = self.model.head(z[0], torch.from_numpy(y).to(self.device))
-        return Latents([_to_array(level) for level in z], _to_array(z1_prime), y)
+        return LatentArrays([_to_array(level) for level in z], _to_array(z1_prime), y)
 
     def mean_over_views(self, by_class: NDArray[np.float64], n: int) -> NDArray[np.float64]:
         """Return the decision logits (n, n_classes) for log-likelihoods of n images, then of their mirror images."""
