@@ -25,6 +25,7 @@ from flowexpr.parameters import check_parameters, is_int, is_real
 from flowexpr.persistence import SaveMixin
 from flowexpr.person import neutral_latents
 from flowexpr.resampling import LatentGaussians, choose_measured, missing_labels
+from flowexpr.typicality import TypicalityReference
 
 __all__ = ["FlowExpressionClassifier"]
 
@@ -434,18 +435,8 @@ class FlowExpressionClassifier(
             Between 0 and 1; higher is more typical. About the share of training samples that look less typical than
             this one to a reference that has not seen their people, so that for samples like the training samples, of
             new people, it is roughly uniform: 5 % of them are below 0.05.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted, or was loaded from a file without what training samples look like.
         """
         rows = rows_of(self, X)
-        check_is_fitted(
-            self,
-            "typicality_reference_",
-            msg="this %(name)s came from a file that does not tell what is typical. Fit it again and save it anew.",
-        )
         return self.typicality_reference_.typicality(predictor_of(self).views(rows))
 
     def encode(self, X: ArrayLike, y: Any = None) -> Bunch:
@@ -736,8 +727,20 @@ class FlowExpressionClassifier(
         return rows.reshape(len(rows), *self.sample_shape_)
 
     def _build_module(self) -> None:
-        """Make an untrained module of the fitted shapes; its weights are loaded afterwards."""
         self.module_ = build_module(self, torch.Generator().manual_seed(0)).eval()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        means = {f"class_latents.{i}": mean for i, mean in enumerate(self.class_latents_)}
+        typical = {f"typicality.{name}": array for name, array in self.typicality_reference_.to_arrays().items()}
+        return {"log_prior": self.log_prior_, **means, **typical}
+
+    def _set_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self.log_prior_ = arrays["log_prior"]
+        n_latents = sum(name.startswith("class_latents.") for name in arrays)
+        self.class_latents_ = [arrays[f"class_latents.{i}"] for i in range(n_latents)]
+        prefix = "typicality."
+        typical = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        self.typicality_reference_ = TypicalityReference.from_arrays(typical)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether training is done, or was interrupted by Ctrl-C; not whether it has begun."""

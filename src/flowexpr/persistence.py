@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -16,7 +17,6 @@ from flowexpr.exceptions import ModelFileError
 from flowexpr.parameters import resolve_device
 from flowexpr.signals import signal_from_state
 from flowexpr.storage import read_tensors, write_tensors
-from flowexpr.typicality import TypicalityReference
 
 if TYPE_CHECKING:
     from flowexpr.baselines import CNNExpressionClassifier
@@ -26,6 +26,9 @@ __all__ = ["SaveMixin", "library_versions", "load", "load_into", "on_cpu", "save
 
 FORMAT = 1
 """Version of the file's layout; a file with a higher one was written by a newer flowexpr."""
+
+MODULE = "module."
+"""What the names of the module's tensors begin with in the file."""
 
 FITTED_SCALARS = (
     "n_features_in_",
@@ -59,7 +62,21 @@ def library_versions() -> dict[str, str]:
 
 
 class SaveMixin:
-    """How estimators with a module are kept: in a file of tensors and JSON, or pickled without a GPU."""
+    """How estimators with a module are kept: in a file of tensors and JSON, or pickled without a GPU.
+
+    An estimator builds its module itself (`_build_module`), and says what arrays it knows beside (`_arrays`).
+    """
+
+    def _build_module(self) -> None:
+        """Make an untrained module of the fitted shapes; its weights are loaded afterwards."""
+        raise NotImplementedError
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the fitted arrays that the file holds beside the module."""
+        return {}
+
+    def _set_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take from the arrays of a file what `_arrays` returned."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.
@@ -87,19 +104,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
             f"labels were expected to be strings, numbers or booleans, but are {type(estimator.classes_[0]).__name__}, "
             "which the file does not hold. Fit on their names."
         )
-    tensors = {f"module.{name}": t for name, t in estimator.module_.state_dict().items()}
-    if _kind(estimator) == "FlowExpressionClassifier":
-        tensors |= _arrays_of_flow(estimator)
+    tensors = {f"{MODULE}{name}": t for name, t in estimator.module_.state_dict().items()}
+    tensors |= {name: torch.from_numpy(array) for name, array in estimator._arrays().items()}
     write_tensors(path, tensors, _describe(estimator))
-
-
-def _arrays_of_flow(estimator: "FlowExpressionClassifier") -> dict[str, Tensor]:
-    """Return what a fitted flow knows beside its module."""
-    tensors = {f"class_latents.{i}": torch.from_numpy(z) for i, z in enumerate(estimator.class_latents_)}
-    if hasattr(estimator, "typicality_reference_"):
-        reference = estimator.typicality_reference_.to_arrays()
-        tensors |= {f"typicality.{name}": torch.from_numpy(array) for name, array in reference.items()}
-    return tensors | {"log_prior": torch.from_numpy(estimator.log_prior_)}
 
 
 def _kind(estimator: "FlowExpressionClassifier | CNNExpressionClassifier") -> str:
@@ -187,14 +194,13 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Any:
         parameters["augment"] = False  # a function cannot be saved, and prediction does not need it
     if isinstance(parameters.get("class_prior"), list):
         parameters["class_prior"] = np.array(parameters["class_prior"])
-    is_cnn = description["estimator"] == "CNNExpressionClassifier"
+    kinds = {kind.__name__: kind for kind in (FlowExpressionClassifier, CNNExpressionClassifier)}
     try:
-        estimator = (CNNExpressionClassifier if is_cnn else FlowExpressionClassifier)(**parameters)
-        estimator.set_params(device=device)
-    except TypeError as error:
+        estimator = kinds[description["estimator"]](**parameters).set_params(device=device)
+    except (KeyError, TypeError) as error:
         raise ModelFileError(
-            f"{path} was written by flowexpr {description['versions']['flowexpr']}, whose parameters this one does not "
-            f"know ({error}). Install that version."
+            f"{path} was written by flowexpr {description['versions']['flowexpr']}, whose estimator or parameters this "
+            f"one does not know ({error}). Install that version."
         ) from error
     _restore(estimator, path, tensors, description)
     return estimator
@@ -249,19 +255,8 @@ def _set_fitted(estimator: Any, tensors: dict[str, Tensor], description: dict[st
         estimator.feature_names_in_ = np.array(description["feature_names"], dtype=object)
     for name, value in description["fitted"].items():
         setattr(estimator, name, tuple(value) if name == "sample_shape_" else value)
-    if _kind(estimator) == "FlowExpressionClassifier":
-        _set_arrays_of_flow(estimator, tensors)
+    estimator._set_arrays({name: t.numpy() for name, t in tensors.items() if not name.startswith(MODULE)})
     estimator.device_ = str(resolve_device(estimator.device))
     estimator._build_module()
-    estimator.module_.load_state_dict({name.removeprefix("module."): t for name, t in tensors.items()})
-
-
-def _set_arrays_of_flow(estimator: "FlowExpressionClassifier", tensors: dict[str, Tensor]) -> None:
-    """Take what `_arrays_of_flow` returned out of the tensors of a file."""
-    estimator.log_prior_ = tensors.pop("log_prior").numpy()
-    n_latents = sum(name.startswith("class_latents.") for name in tensors)
-    estimator.class_latents_ = [tensors.pop(f"class_latents.{i}").numpy() for i in range(n_latents)]
-    names = [name for name in tensors if name.startswith("typicality.")]
-    reference = {name.removeprefix("typicality."): tensors.pop(name).numpy() for name in names}
-    if reference:  # files of the first versions hold none
-        estimator.typicality_reference_ = TypicalityReference.from_arrays(reference)
+    weights = {name.removeprefix(MODULE): t for name, t in tensors.items() if name.startswith(MODULE)}
+    estimator.module_.load_state_dict(weights)

@@ -124,7 +124,7 @@ class VectorSignal:
     dtype : str
         Numpy name of the type of the arrays that come back.
     constant : tuple of bool
-        Of each feature; empty for none, as in the files of earlier versions.
+        Of each feature; empty for none.
 
     References
     ----------
@@ -160,7 +160,7 @@ class VectorSignal:
 
     def also_of(self, other: "VectorSignal") -> "VectorSignal":
         """Return the same standardisation for the rows of another one too: constant is what is so in both."""
-        both = zip(self.constant, self.mean, other.constant, other.mean, strict=False)  # earlier files tell of none
+        both = zip(self.constant, self.mean, other.constant, other.mean, strict=False)  # empty for none
         return replace(self, constant=tuple(was and is_so and a == b for was, a, is_so, b in both))
 
     @property

@@ -1,6 +1,5 @@
 """Explanations from the shell: a figure, a page, and wrong requests."""
 
-import copy
 import shutil
 import subprocess
 import sys
@@ -150,17 +149,3 @@ def test_warnings_are_told_without_code(model, folder, tmp_path):
 def test_a_missing_image_is_named(model, tmp_path, capsys):
     assert main(["explain", str(model), "nothing.png", "-o", str(tmp_path / "why.html")]) == 2
     assert "nothing.png: no such file" in capsys.readouterr().err
-
-
-def test_a_model_of_an_earlier_file_is_explained_without_regions(fitted_images, folder, tmp_path):
-    pytest.importorskip("matplotlib")
-    old = copy.deepcopy(fitted_images)
-    del old.face_frame_
-    old.save(tmp_path / "old.flowexpr")
-    image = str(folder / "anger" / "00.png")
-    for output in ("why.png", "why.html"):
-        with pytest.warns(UserWarning, match="maps are not summed by region"):
-            assert main(["explain", str(tmp_path / "old.flowexpr"), image, "-o", str(tmp_path / output)]) == 0
-    text = (tmp_path / "why.html").read_text("utf-8")
-    assert "Probabilities" in text
-    assert "Evidence for" not in text

@@ -43,12 +43,6 @@ def test_eyes_and_mouth_are_found_on_the_average_training_face_and_kept_in_the_f
     assert same.face_frame_ == clf.face_frame_
     (one,), (again,) = (model.explain(images[:1], counterfactual=False) for model in (clf, same))
     assert one.regions == again.regions
-    del same.face_frame_  # as in a file of an earlier version
-    with pytest.warns(UserWarning, match="not summed by region.*Pass landmarks"):
-        (old,) = same.explain(images[:1], counterfactual=False)
-    assert old.regions is None
-    np.testing.assert_array_equal(old.pixel_map, one.pixel_map)
-    assert f"than {old.start}; this face is" in old.text
 
 
 def test_regions_of_drawn_faces_hold_what_they_are_called(colour_faces):

@@ -53,9 +53,7 @@ def predictions_of(
     rows: Iterator[tuple[NDArray[np.float64], float, float]] = iter(())
     if whole:
         X = np.stack(whole)
-        told = hasattr(model, "typicality_reference_")  # files of the first versions do not tell
-        typicality = model.typicality(X) if told else np.full(len(X), math.nan)
-        rows = zip(model.predict_proba(X), model.score_samples(X), typicality, strict=True)
+        rows = zip(model.predict_proba(X), model.score_samples(X), model.typicality(X), strict=True)
     for picture in pictures:
         if picture.pixels is None:
             yield Prediction(picture, rejected=picture.error)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from flowexpr.arithmetic import own_arithmetic
@@ -69,7 +68,7 @@ def explain(
         frames=frames,
         reference=faces,
         exclude=_excluded(exclude, faces, n),
-        typicality=_typicality(estimator, X),
+        typicality=estimator.typicality(X),
     )
     if exclude is not None:
         _warn_of_nobody_left(explanations)
@@ -213,13 +212,3 @@ def _neutral(estimator: "FlowExpressionClassifier", neutral: Any, n: int) -> NDA
     if len(rows) not in (1, n):
         raise ValueError(f"neutral was expected to hold one sample or {n}, but holds {len(rows)}.")
     return np.broadcast_to(rows, (n, rows.shape[1]))
-
-
-def _typicality(estimator: "FlowExpressionClassifier", X: ArrayLike) -> NDArray[np.float64] | None:
-    """Return the typicality of samples, or None for a model whose file does not know that of training samples."""
-    if not hasattr(estimator, "typicality"):
-        return None
-    try:
-        return estimator.typicality(X)
-    except NotFittedError:
-        return None

@@ -126,14 +126,8 @@ class Explainer:
         return [_with_text(one, level) for one, level in zip(explanations, levels, strict=True)]
 
     def _average_frames(self, n: int) -> list[FaceFrame] | None:
-        """Return where the average training face has eyes and mouth, n times; None of vectors, or if nobody knows."""
+        """Return where the average training face has eyes and mouth, n times; None of vectors."""
         if self.estimator.image_shape_ is None:
-            return None
-        if not hasattr(self.estimator, "face_frame_"):
-            warn(
-                "maps are not summed by region: the model does not know where its training faces have eyes and mouth, "
-                "since an earlier flowexpr wrote its file. Pass landmarks, or fit it again."
-            )
             return None
         origin, down = map(np.array, self.estimator.face_frame_)
         return [FaceFrame(origin, down)] * n

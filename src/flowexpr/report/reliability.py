@@ -99,8 +99,7 @@ def _least_sure(material: Material) -> list[dict[str, Any]]:
 
 def _least_typical(material: Material) -> list[dict[str, Any]]:
     """List the images that are least like what the model was trained on; empty without such a model, or images."""
-    # Files of early versions hold models that cannot tell what is typical.
-    if material.images is None or not hasattr(material.model, "typicality_reference_"):
+    if material.images is None or not hasattr(material.model, "typicality"):
         return []
     typicality = material.model.typicality(material.images[material.pooled.index[material.shown]])
     places = np.argsort(typicality, kind="stable")[:N_LEAST_TYPICAL]
