@@ -110,7 +110,7 @@ def test_samples_of_rough_maps_are_named_in_one_warning(fitted_images, colour_im
     monkeypatch.setattr(
         EvidenceModel, "gradient", lambda self, *line: gradient(self, *line) * (torch.nan if next(bad) else 1)
     )
-    with pytest.warns(UserWarning, match=r"8 of 12 maps are rough \(of X\[1, 3, 4, 5, 6, \.\.\.\]\)") as caught:
+    with pytest.warns(UserWarning, match=r"8 of 12 maps are rough \(of X\[1, 3, 4, 5, 6 and 3 more\]\)") as caught:
         fitted_images.explain(images, counterfactual=False)
     assert len(caught) == 1
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
-from flowexpr.exceptions import warn
+from flowexpr.exceptions import some, warn
 from flowexpr.explain.counterfactual import Counterfactual, aim_at_class, find_counterfactuals
 from flowexpr.explain.descent import Aim, descend
 from flowexpr.explain.evidence import Decided, EvidenceModel
@@ -35,9 +35,6 @@ AT_ONCE = 8
 MOST_MISSED = 0.05
 """Share of the sizes of all values of a map that its points may miss; those of trained models mostly miss less than
 0.01."""
-
-MOST_NAMED = 5
-"""Rough maps whose samples a warning names."""
 
 
 class Explainer:
@@ -330,12 +327,11 @@ def _warn_of_rough_maps(missed: NDArray[np.float64]) -> None:
         return
     worst = float(np.nan_to_num(missed[rough], nan=np.inf).max())
     told = f"{100 * worst:.2g} % of it" if worst < 1 else "all of it"
-    named = ", ".join(map(str, rough[:MOST_NAMED])) + (", ..." if len(rough) > MOST_NAMED else "")
     warn(
-        f"{len(rough)} of {len(missed)} maps are rough (of X[{named}]): on the way from where they start the evidence "
-        f"changes too irregularly for the {N_POINTS} points at which its gradient is taken, or by less than numbers of "
-        f"that size are rounded. The worst misses {told}. Do not rely on a map whose `convergence_delta` is large "
-        "beside what it shows, nor on one of a sample that is like no training sample."
+        f"{len(rough)} of {len(missed)} maps are rough (of X[{some([str(i) for i in rough])}]): on the way from where "
+        f"they start the evidence changes too irregularly for the {N_POINTS} points at which its gradient is taken, or "
+        f"by less than numbers of that size are rounded. The worst misses {told}. Do not rely on a map whose "
+        "`convergence_delta` is large beside what it shows, nor on one of a sample that is like no training sample."
     )
 
 

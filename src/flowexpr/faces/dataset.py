@@ -123,7 +123,7 @@ def prepare_faces(
     make_detector(detector)  # told before any work if there is no such one
     root = Path(output)
     placed = None if boxes is None else place_boxes(boxes, files)
-    described = _described(detector)
+    described = _describe_detector(detector)
     cropper = Cropper(detector, described, size, margin, person, rate, in_frames, placed, fixes or {})
     settings = {
         "detector": described,
@@ -173,7 +173,7 @@ def _run(
         return _finish(root, units, unmatched)
 
 
-def _described(detector: str | os.PathLike[str] | Detector) -> str:
+def _describe_detector(detector: str | os.PathLike[str] | Detector) -> str:
     """Return a detector's name; with a digest of the file of a network, and of what is known of a function."""
     if not callable(detector):
         file = Path(detector)
