@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 
 from flowexpr import PAPER, FlowExpressionClassifier, inputs
@@ -449,6 +450,24 @@ def test_missing_labels_in_a_list_are_no_class():
 
 
 @pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("unit", ["M8[s]", "m8[ms]"])
+def test_dates_are_told(unit):
+    dates = np.arange(12).astype(unit)
+    told = r"to hold numbers, but holds dates or durations .*Pass seconds since"
+    with pytest.raises(ValueError, match=told):
+        FlowExpressionClassifier().fit(dates[:, None], Y)
+    frame = pytest.importorskip("pandas").DataFrame({"n": np.arange(12), "when": dates})
+    with pytest.raises(ValueError, match=told):
+        FlowExpressionClassifier().fit(frame, Y)
+
+
+def test_nan_in_images_is_told_where_scikit_learn_lets_it_pass():
+    holed = images().astype(float)
+    holed[0, 0, 0] = np.nan
+    with sklearn.config_context(assume_finite=True), pytest.raises(ValueError, match="but X runs from nan to nan"):
+        FlowExpressionClassifier().fit(holed, Y)
+
+
 def test_masked_labels_are_told():
     masked = np.ma.MaskedArray(Y, mask=Y == 2)
     with pytest.raises(ValueError, match=r"4 of 12 labels are masked.* X\[~y\.mask\], y\.compressed\(\)"):

@@ -139,7 +139,8 @@ def as_array(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If X is a path, or paths, or nothing; if the shapes of its samples differ; or if some of it is masked.
+        If X is a path, or paths, or nothing; if the shapes of its samples differ; if some of it is masked; or if it
+        holds dates.
     """
     if np.ma.is_masked(X):
         raise ValueError(
@@ -159,8 +160,19 @@ def as_array(X: Any) -> Any:
     is_array_like = isinstance(X, list | tuple) or hasattr(X, "__array__")
     if is_array_like and not isinstance(X, np.ndarray) and not hasattr(X, "iloc"):
         X = _without_gaps(X)
+    _refuse_dates(X)
     is_column_of_images = getattr(X, "ndim", 0) == 1 and len(X) and str(X.dtype) == "object" and _are_images(X)
     return _without_gaps(list(X)) if is_column_of_images else X
+
+
+def _refuse_dates(X: Any) -> None:
+    dtypes = list(X.dtypes) if hasattr(X, "iloc") and X.ndim == 2 else [getattr(X, "dtype", None)]
+    dates = [str(dtype) for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
+    if dates:
+        raise ValueError(
+            f"X was expected to hold numbers, but holds dates or durations ({dates[0]}). Pass seconds since a fixed "
+            "time instead, say."
+        )
 
 
 def _are_images(column: Any) -> bool:
@@ -241,7 +253,7 @@ def find_input_range(rows: NDArray[Any], n_bits: int) -> tuple[float, float]:
     if rows.dtype == np.uint8 and np.ptp(rows[0]) * 2.0 ** (n_bits - 8) >= FEWEST_LEVELS:
         return (0.0, 255.0)  # as nearly always, without reading all of a memmap
     low, high = _extremes(rows)
-    if low < -ROUNDING or high > 255 + ROUNDING:
+    if not (low >= -ROUNDING and high <= 255 + ROUNDING):  # nor NaN, where scikit-learn was told to let it pass
         raise ValueError(
             f"images were expected within 0..1 or 0..255, but X runs from {low:g} to {high:g}. "
             "Scale them by fixed numbers, the same for every image, and clip what lies outside; flatten signals that "

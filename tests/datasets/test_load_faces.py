@@ -125,7 +125,7 @@ def with_colour(folder):
 
 def test_memmap_holds_what_memory_would(with_colour, tmp_path):
     expected, file = load_faces(with_colour), tmp_path / "faces.npy"
-    file.write_bytes(b"of another run")
+    np.save(file, np.zeros((2, 4, 4, 1), np.uint8))  # of another run
     faces = load_faces(with_colour, memmap=file)
     assert isinstance(faces.images, np.memmap)
     assert not faces.images.flags.writeable
@@ -138,6 +138,19 @@ def test_memmap_goes_into_an_npy_file(folder, tmp_path):
     for wrong in (tmp_path / "faces.bin", tmp_path / "missing" / "faces.npy"):
         with pytest.raises(ValueError, match=r"was expected to be an \.npy file in a folder that exists"):
             load_faces(folder, memmap=wrong)
+
+
+@pytest.mark.parametrize("held", [b"", b"notes", np.zeros((2, 4, 4, 1)), np.zeros(5, np.uint8), np.array([None])])
+def test_memmap_replaces_nothing_but_images(folder, tmp_path, held):
+    file = tmp_path / "mine.npy"
+    if isinstance(held, bytes):
+        file.write_bytes(held)
+    else:
+        np.save(file, held)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"mine\.npy' would replace a file that holds something else than images"):
+        load_faces(folder, memmap=file)
+    assert file.read_bytes() == before
 
 
 def test_memmap_of_images_that_differ_leaves_nothing(folder, tmp_path):

@@ -77,7 +77,8 @@ def load_faces(
         Leave out files that cannot be read and name them in ``skipped``, instead of raising.
     memmap : path-like, default=None
         An ``.npy`` file to write the images into, for more of them than memory holds: ``images`` is then a read-only
-        memory map of it, which training and prediction read a batch at a time. A file of that name is replaced.
+        memory map of it, which training and prediction read a batch at a time. Images in a file of that name are
+        replaced.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -99,7 +100,8 @@ def load_faces(
         If there is no such folder or file.
     ValueError
         If there is no image, a pattern does not match a file, a class is unknown, sizes differ, `memmap` does not end
-        in ``.npy``, or (without `skip_unreadable`) a file cannot be read; the message names the files.
+        in ``.npy`` or is a file of something else, or (without `skip_unreadable`) a file cannot be read; the message
+        names the files.
 
     Examples
     --------
@@ -120,6 +122,11 @@ def load_faces(
     file = None if memmap is None else Path(memmap)
     if file is not None and (file.suffix != ".npy" or not file.parent.is_dir()):
         raise ValueError(f"memmap={os.fspath(file)!r} was expected to be an .npy file in a folder that exists.")
+    if file is not None and file.exists() and not _holds_images(file):
+        raise ValueError(
+            f"memmap={os.fspath(file)!r} would replace a file that holds something else than images. Name another "
+            "file, or move it away."
+        )
     found, failed = find_entries(root, {"label": label, "subject": subject, "clip": clip}, layout)
     entries = _of_classes(found, classes)
     if all(entry.label == entry.subject for entry in entries):
@@ -285,6 +292,15 @@ def _stack(
         partial.unlink(missing_ok=True)
     stacked: NDArray[np.uint8] = np.load(file, mmap_mode="r")
     return stacked
+
+
+def _holds_images(file: Path) -> bool:
+    """Tell whether a file is of the kind that `_stack` writes."""
+    try:
+        held = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return held.ndim == 4 and held.dtype == np.uint8
 
 
 def _filled(stacked: Any, images: Iterable[NDArray[np.uint8]]) -> Any:
