@@ -400,6 +400,23 @@ def test_a_description_that_lacks_a_part_is_no_model(part, fitted_vectors, tmp_p
         flowexpr.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("name", ["log_prior", "class_latents.1", "typicality.centre"])
+def test_arrays_that_are_missing_are_told(name, fitted_images, tmp_path):
+    fitted_images.save(tmp_path / "model")
+    tensors, description = read_tensors(tmp_path / "model")
+    write_tensors(tmp_path / "model", {key: tensor for key, tensor in tensors.items() if key != name}, description)
+    with pytest.raises(ModelFileError, match="lacks a part of a model"):
+        flowexpr.load(tmp_path / "model")
+
+
+def test_a_file_of_an_unknown_estimator_is_told(fitted_vectors, tmp_path):
+    fitted_vectors.save(tmp_path / "model")
+    tensors, description = read_tensors(tmp_path / "model")
+    write_tensors(tmp_path / "model", tensors, description | {"estimator": "Other"})
+    with pytest.raises(ModelFileError, match=r"estimator or parameters this one does not know \('Other'\)"):
+        flowexpr.load(tmp_path / "model")
+
+
 @pytest.mark.parametrize("change", ["left out", "of another shape", "of another width"])
 def test_tensors_that_do_not_fit_are_told(change, fitted_vectors, tmp_path):
     fitted_vectors.save(tmp_path / "model")

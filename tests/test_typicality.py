@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import kstest, multivariate_normal
 
 import flowexpr
-from flowexpr.storage import read_tensors, write_tensors
 from flowexpr.typicality import Gaussian, TypicalityReference
 
 
@@ -85,15 +84,6 @@ def test_typicality_survives_saving(fitted_images, colour_images, tmp_path):
     fitted_images.save(tmp_path / "model.flowexpr")
     loaded = flowexpr.load(tmp_path / "model.flowexpr")
     assert np.array_equal(loaded.typicality(colour_images[0]), fitted_images.typicality(colour_images[0]))
-
-
-def test_a_file_without_a_reference_is_refused(fitted_images, tmp_path):
-    fitted_images.save(tmp_path / "model.flowexpr")
-    tensors, description = read_tensors(tmp_path / "model.flowexpr")
-    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("typicality.")}
-    write_tensors(tmp_path / "cut.flowexpr", kept, description)
-    with pytest.raises(flowexpr.ModelFileError, match="lacks a part of a model"):
-        flowexpr.load(tmp_path / "cut.flowexpr")
 
 
 def test_the_reference_holds_no_row_for_each_sample(fitted_images, colour_images):

@@ -736,8 +736,7 @@ class FlowExpressionClassifier(
 
     def _set_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
         self.log_prior_ = arrays["log_prior"]
-        n_latents = sum(name.startswith("class_latents.") for name in arrays)
-        self.class_latents_ = [arrays[f"class_latents.{i}"] for i in range(n_latents)]
+        self.class_latents_ = [arrays[f"class_latents.{i}"] for i in range(self.n_blocks_ or 1)]
         prefix = "typicality."
         typical = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         self.typicality_reference_ = TypicalityReference.from_arrays(typical)
