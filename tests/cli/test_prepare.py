@@ -69,7 +69,7 @@ def test_a_review_follows_its_data_set(recordings, tmp_path):
     output = tmp_path / "set"
     assert main([*arguments(recordings, output), "--review", "--rate", "5"]) == 0
     assert main(arguments(recordings, output)) == 0
-    shown = re.findall(r"src='(faces/[^']+)'", (output / "review.html").read_text(encoding="utf-8"))
+    shown = re.findall(r'src="(faces/[^"]+)"', (output / "review.html").read_text(encoding="utf-8"))
     assert len(shown) == 10
     assert all((output / name).is_file() for name in shown)
 
