@@ -409,6 +409,25 @@ def test_arrays_that_are_missing_are_told(name, fitted_images, tmp_path):
         flowexpr.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("name", ["face_frame_", "temperature_", "sample_shape_", "n_steps_"])
+def test_attributes_that_are_missing_are_told(name, fitted_images, tmp_path):
+    fitted_images.save(tmp_path / "model")
+    tensors, description = read_tensors(tmp_path / "model")
+    del description["fitted"][name]
+    write_tensors(tmp_path / "model", tensors, description)
+    with pytest.raises(ModelFileError, match=f"lacks a part of a model.*{name}"):
+        flowexpr.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["extra", "class_latents.9", "module.extra"])
+def test_tensors_that_nothing_knows_are_told(name, fitted_images, tmp_path):
+    fitted_images.save(tmp_path / "model")
+    tensors, description = read_tensors(tmp_path / "model")
+    write_tensors(tmp_path / "model", tensors | {name: torch.zeros(2)}, description)
+    with pytest.raises(ModelFileError, match=f"one that does not fit.*{name.removeprefix('module.')}"):
+        flowexpr.load(tmp_path / "model")
+
+
 def test_a_file_of_an_unknown_estimator_is_told(fitted_vectors, tmp_path):
     fitted_vectors.save(tmp_path / "model")
     tensors, description = read_tensors(tmp_path / "model")

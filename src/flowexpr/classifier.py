@@ -205,6 +205,18 @@ class FlowExpressionClassifier(
     True
     """
 
+    _fitted_scalars = (
+        *SaveMixin._fitted_scalars,
+        "precision_",
+        "memory_",
+        "n_threads_",
+        "n_blocks_",
+        "sample_shape_",
+        "_held_out",
+        "architecture_",
+        "face_frame_",
+    )
+
     def __init__(
         self,
         *,
@@ -735,10 +747,11 @@ class FlowExpressionClassifier(
         return {"log_prior": self.log_prior_, **means, **typical}
 
     def _set_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
-        self.log_prior_ = arrays["log_prior"]
-        self.class_latents_ = [arrays[f"class_latents.{i}"] for i in range(self.n_blocks_ or 1)]
+        self.log_prior_ = arrays.pop("log_prior")
+        self.class_latents_ = [arrays.pop(f"class_latents.{i}") for i in range(self.n_blocks_ or 1)]
         prefix = "typicality."
-        typical = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        names = [name for name in arrays if name.startswith(prefix)]
+        typical = {name.removeprefix(prefix): arrays.pop(name) for name in names}
         self.typicality_reference_ = TypicalityReference.from_arrays(typical)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -4,7 +4,7 @@ import copy
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from flowexpr.arithmetic import own_arithmetic
-from flowexpr.exceptions import ModelFileError
+from flowexpr.exceptions import ModelFileError, some
 from flowexpr.parameters import resolve_device
 from flowexpr.signals import signal_from_state
 from flowexpr.storage import read_tensors, write_tensors
@@ -30,24 +30,8 @@ FORMAT = 1
 MODULE = "module."
 """What the names of the module's tensors begin with in the file."""
 
-FITTED_SCALARS = (
-    "n_features_in_",
-    "n_steps_",
-    "seed_",
-    "temperature_",
-    "precision_",
-    "memory_",
-    "batch_size_",
-    "n_threads_",
-    "n_blocks_",
-    "sample_shape_",
-    "validation_",
-    "_held_out",
-    "history_",
-    "preprocessing_",
-    "architecture_",
-    "face_frame_",
-)
+PREPROCESSING = "preprocessing_"
+"""The one fitted attribute that only models have which the command line made."""
 
 
 def library_versions() -> dict[str, str]:
@@ -64,8 +48,19 @@ def library_versions() -> dict[str, str]:
 class SaveMixin:
     """How estimators with a module are kept: in a file of tensors and JSON, or pickled without a GPU.
 
-    An estimator builds its module itself (`_build_module`), and says what arrays it knows beside (`_arrays`).
+    An estimator of this package builds its module itself (`_build_module`), and says what else it knows: attributes
+    that JSON holds (`_fitted_scalars`), and arrays (`_arrays`).
     """
+
+    _fitted_scalars: ClassVar[tuple[str, ...]] = (
+        "n_features_in_",
+        "n_steps_",
+        "seed_",
+        "temperature_",
+        "batch_size_",
+        "validation_",
+        "history_",
+    )
 
     def _build_module(self) -> None:
         """Make an untrained module of the fitted shapes; its weights are loaded afterwards."""
@@ -76,7 +71,7 @@ class SaveMixin:
         return {}
 
     def _set_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take from the arrays of a file what `_arrays` returned."""
+        """Take out of the arrays of a file what `_arrays` returned; attributes that JSON holds are set before."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file of tensors and JSON; `flowexpr.load` reads it.
@@ -115,6 +110,7 @@ def _kind(estimator: "FlowExpressionClassifier | CNNExpressionClassifier") -> st
 
 
 def _describe(estimator: "FlowExpressionClassifier | CNNExpressionClassifier") -> dict[str, Any]:
+    names = (*estimator._fitted_scalars, *([PREPROCESSING] if hasattr(estimator, PREPROCESSING) else []))
     return {
         "format": FORMAT,
         "estimator": _kind(estimator),
@@ -125,7 +121,7 @@ def _describe(estimator: "FlowExpressionClassifier | CNNExpressionClassifier") -
         "image_shape": estimator.image_shape_,
         "input_range": estimator.input_range_,
         "feature_names": getattr(estimator, "feature_names_in_", np.array([])).tolist(),
-        "fitted": {name: getattr(estimator, name) for name in FITTED_SCALARS if hasattr(estimator, name)},
+        "fitted": {name: getattr(estimator, name) for name in names},
     }
 
 
@@ -253,9 +249,16 @@ def _set_fitted(estimator: Any, tensors: dict[str, Tensor], description: dict[st
     estimator.signal_ = signal_from_state(description["signal"])
     if description["feature_names"]:
         estimator.feature_names_in_ = np.array(description["feature_names"], dtype=object)
-    for name, value in description["fitted"].items():
+    fitted = description["fitted"]
+    missing = [name for name in estimator._fitted_scalars if name not in fitted]
+    if missing:
+        raise KeyError(some(missing))
+    for name, value in fitted.items():
         setattr(estimator, name, tuple(value) if name == "sample_shape_" else value)
-    estimator._set_arrays({name: t.numpy() for name, t in tensors.items() if not name.startswith(MODULE)})
+    arrays = {name: t.numpy() for name, t in tensors.items() if not name.startswith(MODULE)}
+    estimator._set_arrays(arrays)
+    if arrays:
+        raise KeyError(f"not known: {some(list(arrays))}")
     estimator.device_ = str(resolve_device(estimator.device))
     estimator._build_module()
     weights = {name.removeprefix(MODULE): t for name, t in tensors.items() if name.startswith(MODULE)}

@@ -140,7 +140,9 @@ def test_memmap_goes_into_an_npy_file(folder, tmp_path):
             load_faces(folder, memmap=wrong)
 
 
-@pytest.mark.parametrize("held", [b"", b"notes", np.zeros((2, 4, 4, 1)), np.zeros(5, np.uint8), np.array([None])])
+@pytest.mark.parametrize(
+    "held", [b"", b"notes", b"PK\x03\x04 a zip", np.zeros((2, 4, 4, 1)), np.zeros(5, np.uint8), np.array([None])]
+)
 def test_memmap_replaces_nothing_but_images(folder, tmp_path, held):
     file = tmp_path / "mine.npy"
     if isinstance(held, bytes):

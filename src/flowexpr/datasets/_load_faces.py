@@ -297,8 +297,8 @@ def _stack(
 def _holds_images(file: Path) -> bool:
     """Tell whether a file is of the kind that `_stack` writes."""
     try:
-        held = np.load(file, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
+        held = np.lib.format.open_memmap(file, mode="r")
+    except (OSError, ValueError):
         return False
     return held.ndim == 4 and held.dtype == np.uint8
 
