@@ -1,4 +1,4 @@
-"""What the methods of a fitted flow start from: samples checked against those of training, and the trained model."""
+"""What the methods of a fitted classifier start from: samples checked against those of training, the trained model."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from flowexpr.arithmetic import move
 from flowexpr.inference import Predictor
 from flowexpr.inputs import as_rows, check_features, check_pixels
 from flowexpr.labels import class_indices, mark_unlabelled
@@ -14,12 +15,14 @@ from flowexpr.signals import VectorSignal
 from flowexpr.training.objective import UNLABELLED
 
 if TYPE_CHECKING:
+    from flowexpr.baselines import CNNExpressionClassifier
+    from flowexpr.baselines.residual_network import ResidualNetwork
     from flowexpr.classifier import FlowExpressionClassifier
 
-__all__ = ["in_training_range", "indices_where_labelled", "predictor_of", "rows_of"]
+__all__ = ["in_training_range", "indices_where_labelled", "network_of", "predictor_of", "rows_of"]
 
 
-def rows_of(estimator: "FlowExpressionClassifier", X: ArrayLike) -> NDArray[Any]:
+def rows_of(estimator: "FlowExpressionClassifier | CNNExpressionClassifier", X: ArrayLike) -> NDArray[Any]:
     """Return samples to predict on as rows (n, n_features), or tell what is wrong with them in a ValueError."""
     check_is_fitted(estimator)
     rows = validate_data(estimator, as_rows(X, estimator.image_shape_), dtype="numeric", reset=False)
@@ -28,6 +31,11 @@ def rows_of(estimator: "FlowExpressionClassifier", X: ArrayLike) -> NDArray[Any]
     elif isinstance(estimator.signal_, VectorSignal):
         check_features(rows, estimator.signal_.mean, estimator.signal_.scale)
     return rows
+
+
+def network_of(estimator: "CNNExpressionClassifier") -> "ResidualNetwork":
+    """Return the CNN's trained network where `device` says."""
+    return move(estimator.module_, resolve_device(estimator.device))
 
 
 def in_training_range(estimator: "FlowExpressionClassifier", rows: NDArray[Any]) -> NDArray[Any]:

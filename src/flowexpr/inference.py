@@ -38,7 +38,7 @@ SMALLEST_ENERGY = 1e-6
 
 
 class LatentArrays(NamedTuple):
-    """LatentArrays of n samples as arrays.
+    """Latents of n samples as arrays.
 
     Attributes
     ----------

@@ -121,10 +121,10 @@ class VectorSignal:
         Of each feature; a constant feature has scale 1.
     noise : float
         Standard deviation of the noise on standardised training vectors.
+    constant : tuple of bool
+        Of each feature.
     dtype : str
         Numpy name of the type of the arrays that come back.
-    constant : tuple of bool
-        Of each feature; empty for none.
 
     References
     ----------
@@ -135,8 +135,8 @@ class VectorSignal:
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     noise: float
+    constant: tuple[bool, ...]
     dtype: str = "float64"
-    constant: tuple[bool, ...] = ()
 
     kind: ClassVar[str] = "vector"
     whole_range: ClassVar[float] = 5.0
@@ -160,7 +160,7 @@ class VectorSignal:
 
     def also_of(self, other: "VectorSignal") -> "VectorSignal":
         """Return the same standardisation for the rows of another one too: constant is what is so in both."""
-        both = zip(self.constant, self.mean, other.constant, other.mean, strict=False)  # empty for none
+        both = zip(self.constant, self.mean, other.constant, other.mean, strict=True)
         return replace(self, constant=tuple(was and is_so and a == b for was, a, is_so, b in both))
 
     @property

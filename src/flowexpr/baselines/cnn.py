@@ -10,11 +10,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from flowexpr.arithmetic import move, own_arithmetic
+from flowexpr.arithmetic import own_arithmetic
 from flowexpr.baselines.residual_network import ResidualNetwork, draw_weights
 from flowexpr.calibration import fit_temperature
 from flowexpr.decisions import LogitClassifierMixin
-from flowexpr.fitted import rows_of
+from flowexpr.fitted import network_of, rows_of
 from flowexpr.fitting import class_weights, fit_to_calibrate, history_of, plan_of, unchanged_if_refused
 from flowexpr.inputs import FitInput, find_input_range, read_fit_input
 from flowexpr.labels import split_labels
@@ -281,7 +281,7 @@ class CNNExpressionClassifier(
         features : ndarray of shape (n, n_features), float32
             Of the images as given, without their mirror images.
         """
-        rows, network = rows_of(self, X), self._network()
+        rows, network = rows_of(self, X), network_of(self)
         with torch.inference_mode(), own_arithmetic():
             batches = [network.deep_features(x).cpu().numpy() for x in self._batches(rows)]
         return np.concatenate(batches)
@@ -302,10 +302,6 @@ class CNNExpressionClassifier(
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
         return self._mean_logits(rows_of(self, X)) / self.temperature_
 
-    def _network(self) -> ResidualNetwork:
-        """Return the network where `device` says."""
-        return move(self.module_, resolve_device(self.device))
-
     def _batches(self, rows: NDArray[Any]) -> Iterator[Tensor]:
         device = resolve_device(self.device)
         for start in range(0, len(rows), PREDICTED_AT_ONCE):
@@ -313,7 +309,7 @@ class CNNExpressionClassifier(
 
     def _mean_logits(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return the logits (n, n_classes) of rows, before the temperature."""
-        network = self._network()
+        network = network_of(self)
         with torch.inference_mode(), own_arithmetic():
             parts = [
                 network.mean_over_views(x, mirror=self.mirror_average).double().cpu().numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -118,20 +118,17 @@ def evaluate(
     >>> [(row["protocol"], row["accuracy"]) for row in result.summary()]
     [('random', 1.0), ('subject', 1.0), ('loso', 1.0)]
     """
-    data = _read_data(X, y, subject, clip, clip_names)
+    rows = _read_rows(X, y, subject, clip, clip_names)
     if protocols is None:
-        protocols = possible_protocols(data.groups)
+        protocols = possible_protocols(rows.groups)
     elif not isinstance(protocols, str):
         protocols = list(protocols)
-    _check_request(estimators, protocols, data.groups, n_splits, max_folds, random_state)
-    data = data.with_classes(_value_of_unlabelled(estimators))
-    splits = {
-        name: _with_labelled_tests(
-            make_splits(name, data.strata, data.groups, n_splits, random_state, data.names), data
-        )
-        for name in protocols
-    }
-    splits = {name: folds[:max_folds] for name, folds in splits.items()}
+    _check_request(estimators, protocols, rows.groups, n_splits, max_folds, random_state)
+    data = _Data.of(rows, _value_of_unlabelled(estimators))
+    splits = {}
+    for name in protocols:
+        folds = make_splits(name, data.strata, data.groups, n_splits, random_state, data.names)
+        splits[name] = _with_labelled_tests(folds, data)[:max_folds]
     leaks = LeakCounter(data.X, data.groups)
     leakage = {name: leaks.count(folds) for name, folds in splits.items()}
     settings = {
@@ -139,6 +136,7 @@ def evaluate(
         "n_splits": int(n_splits),
         "random_state": int(random_state),
         "max_folds": None if max_folds is None else int(max_folds),
+        "clip_names": data.clip_names,
         "estimators": {name: _as_text(estimator) for name, estimator in estimators.items()},
         **data.described(),
         "versions": library_versions(),
@@ -169,8 +167,8 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Data:
-    """The rows of one call of `evaluate`, and what is known of each.
+class _Rows:
+    """The rows of one call of `evaluate`, as they were given.
 
     Attributes
     ----------
@@ -181,15 +179,11 @@ class _Data:
     y : ndarray of shape (n_samples,)
         Labels.
     names : dict of str to array-like
-        "subject" and "clip" as they were given.
+        "subject" and "clip", as far as they are given.
     groups : dict of str to ndarray of shape (n_samples,), int
         The same as numbers.
-    clip_names : str
+    clip_names : str or None
         What clips of one name are.
-    classes : ndarray of shape (n_classes,)
-        The sorted labels.
-    codes : ndarray of shape (n_samples,), int
-        Index of the class of every row, negative where it is unlabelled.
     """
 
     samples: Any
@@ -198,13 +192,29 @@ class _Data:
     names: dict[str, Any]
     groups: dict[str, np.ndarray]
     clip_names: str | None
-    classes: np.ndarray = field(default_factory=lambda: np.array([]))
-    codes: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
 
-    def with_classes(self, unlabeled: Any) -> _Data:
-        """Return the same with its classes, of which the label `unlabeled` is none."""
-        classes, codes = split_labels(self.y, unlabeled)
-        return replace(self, classes=classes, codes=codes, y=classes[codes] if (codes >= 0).all() else self.y)
+
+@dataclass(frozen=True)
+class _Data(_Rows):
+    """The same with their classes.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        The sorted labels.
+    codes : ndarray of shape (n_samples,), int
+        Index of the class of every row, negative where it is unlabelled.
+    """
+
+    classes: np.ndarray
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, rows: _Rows, unlabeled: Any) -> _Data:
+        """Find the classes, of which the label `unlabeled` is none."""
+        classes, codes = split_labels(rows.y, unlabeled)
+        y = classes[codes] if (codes >= 0).all() else rows.y
+        return cls(**vars(rows) | {"y": y}, classes=classes, codes=codes)
 
     @property
     def strata(self) -> np.ndarray:
@@ -220,16 +230,15 @@ class _Data:
         labelled = self.codes >= 0
         counts = np.bincount(self.codes[labelled]).tolist()
         return {
-            "clip_names": self.clip_names,
             "n_samples": len(self.X),
             "sample_shape": list(self.X.shape[1:]),
-            **{f"n_{kind}s": int(codes.max()) + 1 for kind, codes in self.groups.items()},
+            **{f"n_{kind}s": int(groups.max()) + 1 for kind, groups in self.groups.items()},
             "class_counts": dict(zip(map(str, self.classes.tolist()), counts, strict=True)),
             "n_unlabelled": int(np.sum(~labelled)),
         }
 
 
-def _read_data(X: ArrayLike, y: ArrayLike, subject: ArrayLike | None, clip: ArrayLike | None, clip_names: str) -> _Data:
+def _read_rows(X: ArrayLike, y: ArrayLike, subject: ArrayLike | None, clip: ArrayLike | None, clip_names: str) -> _Rows:
     """Check the rows, and that there is one entry for each in whatever else is given."""
     X = as_array(X)
     samples = X if hasattr(X, "iloc") else np.asarray(X)  # a data frame keeps the names of its columns
@@ -242,7 +251,7 @@ def _read_data(X: ArrayLike, y: ArrayLike, subject: ArrayLike | None, clip: Arra
             raise ValueError(f"{name} was expected to be of shape ({len(X)},), but has shape {np.shape(column)}.")
     groups, clip_names_are = group_codes(subject, clip, clip_names)
     names = {kind: given for kind, given in (("subject", subject), ("clip", clip)) if given is not None}
-    return _Data(samples, X, y, names, groups, clip_names_are)
+    return _Rows(samples, X, y, names, groups, clip_names_are)
 
 
 def _unlabelled_in(estimator: BaseEstimator) -> list[Any]:

@@ -12,12 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from flowexpr.arithmetic import move, own_arithmetic
+from flowexpr.arithmetic import own_arithmetic
 from flowexpr.explain.evidence import EvidenceModel, compared_classes, refuse_one_class
 from flowexpr.explain.pixel_map import sum_colours
-from flowexpr.fitted import predictor_of
+from flowexpr.fitted import network_of, predictor_of
 from flowexpr.labels import class_indices
-from flowexpr.parameters import resolve_device
 
 __all__ = ["ATTRIBUTIONS", "EvidenceFunction", "attribute", "require_captum"]
 
@@ -118,8 +117,7 @@ class EvidenceFunction(nn.Module):
         super().__init__()
         self.estimator, self.signal = estimator, estimator.signal_
         self._flow = EvidenceModel(predictor_of(estimator)) if hasattr(estimator, "encode") else None
-        network = estimator.module_ if self._flow is None else self._flow.model
-        self._network: Any = move(network, resolve_device(estimator.device))
+        self._network: Any = network_of(estimator) if self._flow is None else self._flow.model
         self.dtype = next(self._network.parameters()).dtype
         self.device = next(self._network.parameters()).device
 

@@ -63,8 +63,7 @@ class Explanation:
         the map itself sums to that difference.
     regions : dict of str to float, or None
         The map, not smoothed, summed over the regions of the face, "elsewhere" among them, nats; for vectors by
-        feature. None without a map, and where a model of an earlier file, which does not know where faces are, was
-        given no landmarks.
+        feature. None without a map.
     counterfactual : Counterfactual or None
         The nearest sample that the model takes for `against`; for `label`, where `against` is what it says already.
     neighbours : dict of label to list of Neighbour, or None
@@ -74,7 +73,7 @@ class Explanation:
     feature_scales : ndarray of shape (n_features,) or None
         Standard deviations of the training vectors' features, 1 for a constant one; None for images.
     typicality : float or None
-        Share of training faces that are less typical; None for a model that was not told.
+        Share of training faces that are less typical.
     text : str
         All of it as a sentence.
     """

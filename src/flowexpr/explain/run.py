@@ -90,7 +90,7 @@ class Explainer:
         frames: list[FaceFrame] | None,
         reference: ReferenceFaces | None,
         exclude: list[set[Any]],
-        typicality: NDArray[np.float64] | None,
+        typicality: NDArray[np.float64],
     ) -> list[Explanation]:
         """Explain validated rows (n, n_features), each with its entry of what else is given.
 
@@ -99,7 +99,7 @@ class Explainer:
         at_rest = self.neutral_class
         if isinstance(neutral, int):
             at_rest, neutral = neutral, None
-        if self.pixel_map and frames is None:
+        if frames is None:
             frames = self._average_frames(len(rows))
         explanations: list[Explanation] = []
         missed: list[float] = []
@@ -111,7 +111,7 @@ class Explainer:
             batch.descend(to_rest=self.pixel_map and neutral is None, to_other=self.counterfactual)
             if self.pixel_map:
                 found, maps, of_maps = batch.with_maps(found, None if neutral is None else neutral[part])
-                found = self._with_regions(found, maps, None if frames is None else frames[part])
+                found = self._with_regions(found, maps, frames[part])
                 missed += of_maps
             if self.counterfactual:
                 found = batch.with_counterfactuals(found)
@@ -119,26 +119,23 @@ class Explainer:
                 found = batch.with_neighbours(found, reference, exclude[part])
             explanations += found
         _warn_of_rough_maps(np.array(missed))
-        levels = [None] * len(explanations) if typicality is None else typicality.tolist()
-        return [_with_text(one, level) for one, level in zip(explanations, levels, strict=True)]
+        return [_with_text(one, level) for one, level in zip(explanations, typicality.tolist(), strict=True)]
 
-    def _average_frames(self, n: int) -> list[FaceFrame] | None:
-        """Return where the average training face has eyes and mouth, n times; None of vectors."""
+    def _average_frames(self, n: int) -> list[FaceFrame]:
+        """Return where the average training face has eyes and mouth, n times; nothing of vectors."""
         if self.estimator.image_shape_ is None:
-            return None
+            return []
         origin, down = map(np.array, self.estimator.face_frame_)
         return [FaceFrame(origin, down)] * n
 
     def _with_regions(
-        self, found: list[Explanation], maps: NDArray[np.float64], frames: list[FaceFrame] | None
+        self, found: list[Explanation], maps: NDArray[np.float64], frames: list[FaceFrame]
     ) -> list[Explanation]:
-        """Sum maps (n, H, W) or (n, n_features) by region, if it is known where they are."""
+        """Sum maps (n, H, W) by the regions of their faces, or tell the features of maps (n, n_features)."""
         shape = self.estimator.image_shape_
         if shape is None:
             by_feature = [dict(zip(self.feature_names or (), row, strict=True)) for row in maps.tolist()]
             return [replace(one, regions=nats) for one, nats in zip(found, by_feature, strict=True)]
-        if frames is None:
-            return found
         regions = []
         for one_map, frame in zip(maps, frames, strict=True):
             labels = region_labels(shape[:2], frame)
@@ -335,7 +332,7 @@ def _warn_of_rough_maps(missed: NDArray[np.float64]) -> None:
     )
 
 
-def _with_text(one: Explanation, typicality: float | None) -> Explanation:
+def _with_text(one: Explanation, typicality: float) -> Explanation:
     subject = one.label if one.evidence >= 0 else one.against  # of the sentence
     (place,) = np.flatnonzero(one.classes == subject)
     text = describe(
